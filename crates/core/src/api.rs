@@ -1,0 +1,1 @@
+//! Types that the API, the console and the CLI share.

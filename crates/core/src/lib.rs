@@ -1,0 +1,10 @@
+//! Teal's pure heart: the deployment machine, the route table, and the types that processes share.
+//!
+//! Nothing in this crate may touch a clock, a file, a socket or a thread: decisions are pure functions of rows and a
+//! given instant, so that the simulation can try every order of events. Keep its dependencies light.
+
+pub mod api;
+pub mod control;
+pub mod id;
+pub mod route;
+pub mod time;

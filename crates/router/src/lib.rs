@@ -1,0 +1,1 @@
+//! Teal's data plane: every socket that users reach.

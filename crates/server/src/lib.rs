@@ -1,0 +1,1 @@
+//! Teal's control plane: git, builds, driver, API, console, mail.

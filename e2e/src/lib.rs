@@ -1,0 +1,1 @@
+//! End-to-end tests only: real git, real processes, real mail.
