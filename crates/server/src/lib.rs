@@ -1,1 +1,13 @@
 //! Teal's control plane: git, builds, driver, API, console, mail.
+//!
+//! It may stop at any instant: traffic goes on, and the next start continues every deployment where it was. It must never hold a
+//! decision that is not in the store, and nothing else may depend on this crate but the `teal` binary.
+
+pub mod api;
+pub mod build;
+pub mod config;
+pub mod console;
+pub mod git;
+pub mod log;
+pub mod notify;
+pub mod platform;

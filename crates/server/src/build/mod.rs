@@ -1,0 +1,1 @@
+//! From a commit's tree to a sealed release.
