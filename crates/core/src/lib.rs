@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod control;
+pub mod deploy;
 pub mod id;
 pub mod route;
 pub mod time;
