@@ -21,7 +21,7 @@ use crate::{
     routerlink::RouterLink,
     store::{self, Commit, QueuedMail, Store},
 };
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 use teal_core::{
     deploy::{Change, Fact, Failure, Mail, Outcome, Rows, Stage, Step},
     engine::{self, Committed},
@@ -46,6 +46,8 @@ pub struct World {
     pub builder: Arc<Builder<Any>>,
     /// Logs of deployments.
     pub logs: Logs,
+    /// The `teal` binary, parts of which instances may need.
+    pub program: PathBuf,
     /// The operator's configuration.
     pub config: Arc<Config>,
     /// Told after every commit.

@@ -20,15 +20,20 @@ impl World {
             }
             Err(error) => return Err(unknown("release", &error)),
         };
-        let facts = release::run::Facts {
-            app: &rows.app,
-            environment,
-            number,
-            variables: &variables,
+        let facts = release::Environment {
+            id: environment.id.clone(),
+            app: rows.app.id.clone(),
+            name: rows.app.name.clone(),
+            deployment: environment.deployment.clone(),
+            commit: environment.commit.id.clone(),
+            colour: environment.colour,
+            variables,
             limits: limits(&config),
-            port: PORT,
+            proxies: Vec::new(),
+            teal: self.program.clone(),
+            isolated: self.runtime.is_isolated(),
         };
-        Ok(release::run::spec(&release, &facts))
+        Ok(release::run_spec(&release, &facts, number))
     }
 
     /// What healthy means for it.
