@@ -4,6 +4,8 @@
 //! by [`Runtime::list`]. Nothing here decides *whether* something should run; it only makes it so. This is the only crate where `unsafe` is allowed.
 
 pub mod cgroup;
+mod dns;
+pub mod network;
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
