@@ -11,3 +11,4 @@ pub mod git;
 pub mod log;
 pub mod notify;
 pub mod platform;
+pub mod release;
