@@ -5,8 +5,7 @@
 //! [`observe`] commit what was learnt, but only if the machine, run again on freshly loaded rows, still wants it.
 
 use crate::{
-    deploy::{Accepted, Change, Fact, Lane, Observation, Outcome, Refusal, Request, Rows, Step},
-    deploy::{apply, plan},
+    deploy::{self, Accepted, Change, Fact, Lane, Observation, Outcome, Rejection, Request, Rows, Step},
     id::AppId,
     time::Time,
 };
@@ -36,7 +35,11 @@ pub trait World: Sync {
     fn load(&self, app: &AppId) -> impl Future<Output = Result<Option<Rows>, Self::Error>> + Send;
 
     /// Stores rows, events and mails in one durable transaction, if the app's version still is `base`.
-    fn commit(&self, base: u64, change: &Change) -> impl Future<Output = Result<Committed, Self::Error>> + Send;
+    fn commit(
+        &self,
+        base: u64,
+        change: &Change,
+    ) -> impl Future<Output = Result<Committed, Self::Error>> + Send;
 
     /// Performs one step. `rows` are those that wanted it. The future may be dropped at any point: the effect is idempotent.
     fn perform(&self, rows: &Rows, step: &Step) -> impl Future<Output = Outcome> + Send;
@@ -54,9 +57,9 @@ pub enum Error<E: std::error::Error + 'static> {
     /// Too many others committed at the same time.
     #[error("the app's rows changed too often meanwhile; try again")]
     Busy,
-    /// The machine refuses the request.
-    #[error("{0}; {hint}", hint = .0.hint())]
-    Refused(Refusal),
+    /// The machine refuses the request, or is at fault.
+    #[error(transparent)]
+    Rejected(Rejection),
 }
 
 /// What is to be done after a pass.
@@ -75,8 +78,8 @@ pub struct Due {
 /// # Errors
 /// If the store fails or there is no such app.
 pub async fn settle<W: World>(world: &W, app: &AppId) -> Result<Due, Error<W::Error>> {
-    let (rows, ()) = change(world, app, |rows, now| Ok((apply::settled(rows, now), ()))).await?;
-    let plan = plan::plan(&rows, world.now());
+    let (rows, ()) = change(world, app, |rows, now| Ok((deploy::settled(rows, now)?, ()))).await?;
+    let plan = deploy::plan(&rows, world.now());
     Ok(Due { rows, steps: plan.steps, next: plan.next })
 }
 
@@ -84,11 +87,12 @@ pub async fn settle<W: World>(world: &W, app: &AppId) -> Result<Due, Error<W::Er
 ///
 /// # Errors
 /// If the store fails, there is no such app, or the machine refuses.
-pub async fn request<W: World>(world: &W, app: &AppId, request: &Request) -> Result<Accepted, Error<W::Error>> {
-    let decide = |rows: &Rows, now| {
-        let (changed, accepted) = apply::requested(rows, request, now)?;
-        Ok((changed, accepted))
-    };
+pub async fn request<W: World>(
+    world: &W,
+    app: &AppId,
+    request: &Request,
+) -> Result<Accepted, Error<W::Error>> {
+    let decide = |rows: &Rows, now| deploy::requested(rows, request, now);
     change(world, app, decide).await.map(|(_, accepted)| accepted)
 }
 
@@ -103,7 +107,7 @@ pub async fn answer<W: World>(
     outcome: &Outcome,
 ) -> Result<bool, Error<W::Error>> {
     let decide = |rows: &Rows, now| {
-        let changed = apply::answered(rows, step, outcome, now);
+        let changed = deploy::answered(rows, step, outcome, now)?;
         let wanted = changed.is_some();
         Ok((changed, wanted))
     };
@@ -120,7 +124,7 @@ pub async fn observe<W: World>(
     observation: &Observation,
 ) -> Result<bool, Error<W::Error>> {
     let decide = |rows: &Rows, now| {
-        let changed = apply::observed(rows, observation, now);
+        let changed = deploy::observed(rows, observation, now)?;
         let news = changed.is_some();
         Ok((changed, news))
     };
@@ -131,11 +135,11 @@ pub async fn observe<W: World>(
 async fn change<W: World, T>(
     world: &W,
     app: &AppId,
-    decide: impl Fn(&Rows, Time) -> Result<(Option<Change>, T), Refusal>,
+    decide: impl Fn(&Rows, Time) -> Result<(Option<Change>, T), Rejection>,
 ) -> Result<(Rows, T), Error<W::Error>> {
     for _ in 0..MAX_CONFLICTS {
         let rows = world.load(app).await.map_err(Error::Store)?.ok_or(Error::NoSuchApp)?;
-        let (changed, result) = decide(&rows, world.now()).map_err(Error::Refused)?;
+        let (changed, result) = decide(&rows, world.now()).map_err(Error::Rejected)?;
         let Some(changed) = changed else { return Ok((rows, result)) };
         if world.commit(rows.app.version, &changed).await.map_err(Error::Store)? == Committed::Ok {
             return Ok((changed.rows, result));

@@ -202,6 +202,12 @@ pub struct Deployment {
     /// Where it is.
     #[serde(flatten)]
     pub phase: Phase,
+    /// The turn that its environment had before this deployment took it live: where a failed wake falls back to.
+    #[serde(default)]
+    pub turn_before: Option<u64>,
+    /// Live and standby were both found broken: the watch goes on from here.
+    #[serde(default)]
+    pub retry_at: Option<Time>,
     /// When what began.
     pub times: Times,
     /// Probes of the check and the like, for the activity; at most [`super::failure::MAX_DETAILS`] lines.

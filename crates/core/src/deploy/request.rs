@@ -150,3 +150,16 @@ impl Refusal {
         }
     }
 }
+
+/// What came of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The deployment that does it: a new one, or the one that was doing it already. `None`: nothing has to be deployed.
+    pub deployment: Option<DeploymentId>,
+}
+
+impl Accepted {
+    pub(crate) fn deployment(id: &DeploymentId) -> Self {
+        Self { deployment: Some(id.clone()) }
+    }
+}
