@@ -12,7 +12,8 @@ mod verdicts;
 #[test]
 #[allow(clippy::exit, reason = "the exit status is the hook's verdict")]
 fn hook_process() {
-    let (Ok(name), Some(socket)) = (std::env::var("TEAL_TEST_HOOK"), std::env::var_os("TEAL_HOOK_SOCKET")) else {
+    let (Ok(name), Some(socket)) = (std::env::var("TEAL_TEST_HOOK"), std::env::var_os("TEAL_HOOK_SOCKET"))
+    else {
         return;
     };
     let mut output = std::fs::OpenOptions::new().write(true).open("/proc/self/fd/3").expect("descriptor 3");

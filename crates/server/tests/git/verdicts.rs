@@ -1,9 +1,6 @@
 //! The exit status of a push is the deployment's verdict, and the branch tells the same.
 
-use crate::{
-    desk::{Desk, WAYS, Way},
-    facts::TOKEN,
-};
+use crate::desk::{Desk, WAYS, Way};
 use teal_server::platform;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,12 +144,11 @@ async fn a_stopped_server_loses_no_push_and_promises_nothing() {
     let checkout = desk.checkout("work").await;
     let push = desk.push(&checkout, &desk.url(Way::Http, "shop"), &["main"]);
     let seen = desk.facts.nth(1).await;
-    desk.stop().await;
+    desk.stop();
     assert_ne!(push.end().await.0, Some(0), "no verdict is no success");
     let repository = desk.path("repositories/a-shop.git");
     let head = desk.git(&repository, &["rev-parse", "main"]).await;
     assert_eq!(head.trim(), seen.push.commit);
-    let _ = TOKEN;
 }
 
 #[tokio::test(flavor = "multi_thread")]
