@@ -31,7 +31,7 @@ impl World {
             limits: limits(&config),
             proxies: Vec::new(),
             teal: self.program.clone(),
-            isolated: self.runtime.is_isolated(),
+            isolated: self.runtime.isolates(),
         };
         Ok(release::run_spec(&release, &facts, number))
     }
