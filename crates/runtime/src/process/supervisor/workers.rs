@@ -3,7 +3,7 @@
 use super::children::Children;
 use crate::process::proc;
 use nix::sys::signal::Signal;
-use std::{io, time::Duration};
+use std::{collections::BTreeSet, io, time::Duration};
 use tokio::time::Instant;
 
 /// How long a worker may take after SIGTERM.
@@ -30,6 +30,8 @@ pub(crate) struct Workers {
     wanted: bool,
     /// When those that were asked to end are made to.
     deadline: Option<Instant>,
+    /// Those that were asked to end.
+    asked: BTreeSet<i32>,
 }
 
 impl Workers {
@@ -42,7 +44,7 @@ impl Workers {
             due: now,
             pause_s: 1,
         };
-        Self { all: scripts.iter().map(worker).collect(), wanted: false, deadline: None }
+        Self { all: scripts.iter().map(worker).collect(), wanted: false, deadline: None, asked: BTreeSet::new() }
     }
 
     /// They shall run.
@@ -56,7 +58,8 @@ impl Workers {
         self.wanted = false;
         if self.deadline.is_none() {
             self.deadline = Some(Instant::now() + GRACE);
-            self.signal(Signal::SIGTERM);
+            self.asked.clear();
+            self.ask();
         }
     }
 
@@ -70,10 +73,14 @@ impl Workers {
         !self.wanted && !self.none()
     }
 
-    /// Ends what did not end in time.
-    pub(crate) fn enforce(&self) {
-        if self.ending() && self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
-            self.signal(Signal::SIGKILL);
+    /// Asks what was born meanwhile, and ends what did not end in time.
+    pub(crate) fn enforce(&mut self) {
+        if !self.ending() {
+            return;
+        }
+        self.ask();
+        if self.deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            self.living().into_iter().for_each(|pid| proc::signal_pid(pid, Signal::SIGKILL));
         }
     }
 
@@ -107,9 +114,18 @@ impl Workers {
         true
     }
 
-    fn signal(&self, signal: Signal) {
-        let keepers = self.all.iter().filter_map(|worker| worker.keeper);
-        keepers.flat_map(proc::living_below).for_each(|pid| proc::signal_pid(pid, signal));
+    /// SIGTERM, once to each.
+    fn ask(&mut self) {
+        for pid in self.living() {
+            if self.asked.insert(pid) {
+                proc::signal_pid(pid, Signal::SIGTERM);
+            }
+        }
+    }
+
+    /// Everything below the keepers, without themselves.
+    fn living(&self) -> Vec<i32> {
+        self.all.iter().filter_map(|worker| worker.keeper).flat_map(proc::living_below).collect()
     }
 }
 
