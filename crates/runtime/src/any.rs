@@ -1,12 +1,14 @@
 //! The runtimes as one type: chosen once, by the server's configuration, and the same to everybody who drives it.
 
-use crate::{Inspection, InstanceSpec, Outcome, Runtime, fake::Fake, process::Process};
+use crate::{Inspection, InstanceSpec, Outcome, Runtime, fake::Fake, process::Process, sandbox::Sandbox};
 use std::{path::PathBuf, time::Duration};
 use teal_core::id::InstanceId;
 
 /// One of the runtimes.
 #[derive(Debug, Clone)]
 pub enum Any {
+    /// Namespaces, control groups and a network of its own.
+    Sandbox(Sandbox),
     /// Plain processes, without isolation.
     Process(Process),
     /// Made up, for tests.
@@ -17,6 +19,7 @@ pub enum Any {
 macro_rules! each {
     ($any:expr, $runtime:ident => $call:expr) => {
         match $any {
+            Any::Sandbox($runtime) => $call,
             Any::Process($runtime) => $call,
             Any::Fake($runtime) => $call,
         }
@@ -28,6 +31,7 @@ impl Any {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Sandbox(_) => "sandbox",
             Self::Process(_) => "process",
             Self::Fake(_) => "fake",
         }
@@ -37,6 +41,7 @@ impl Any {
     #[must_use]
     pub fn isolates(&self) -> bool {
         match self {
+            Self::Sandbox(_) => true,
             Self::Process(_) | Self::Fake(_) => false,
         }
     }

@@ -1,7 +1,7 @@
 //! The directory of one instance: what is in it, and how it is written so that a crash leaves nothing half.
 //!
 //! ```text
-//! <data>/instances/<id>/   record.json   what to run, on which port (written before the first process)
+//! <data>/instances/<id>/   record.json   what to run, on which port, without the variables (written before the first process)
 //!                          lock          held by the supervisor while it lives: the kernel's word, no pid can lie
 //!                          who.json      the supervisor's pid and start, to end it if it does not answer
 //!                          control       its socket
@@ -22,7 +22,7 @@ use std::{
 };
 use teal_core::id::InstanceId;
 
-/// What a supervisor needs to know.
+/// What a supervisor needs to know, save the variables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub(crate) spec: InstanceSpec,
@@ -150,7 +150,7 @@ fn read<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Written, fsynced, renamed, directory fsynced. Only the owner may read it: a record holds the app's variables.
+/// Written, fsynced, renamed, directory fsynced. Only the owner may read it.
 fn write(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let draft = path.with_extension("new");

@@ -14,7 +14,7 @@ use crate::{Failure, Inspection, InstanceSpec, Outcome, Runtime, State, Tree};
 use home::{Home, Record};
 use nix::sys::signal::Signal;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 use teal_core::id::InstanceId;
-use tokio::{sync::Mutex, task, time};
+use tokio::{io::AsyncWriteExt, sync::Mutex, task, time};
 use wire::{Reply, Request};
 
 /// How long a supervisor may take to answer.
@@ -122,7 +122,7 @@ impl Process {
         }
         clear(&home).await?;
         let record = self.prepare(&home, spec).await?;
-        self.launch(&home, &record, &spec.id).await?;
+        self.launch(&home, &record, spec).await?;
         self.begun(&home).await
     }
 
@@ -146,7 +146,9 @@ impl Process {
         let mark = fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
         let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
         let port = spec.port.map(|_| self.free_port()).transpose()?;
-        let record = Record { spec: spec.clone(), port, mark, path, log: self.log(&spec.id) };
+        // Variables are secrets: they go to the supervisor through a pipe and never into a file.
+        let stored = InstanceSpec { variables: BTreeMap::new(), ..spec.clone() };
+        let record = Record { spec: stored, port, mark, path, log: self.log(&spec.id) };
         home.write_record(&record)?;
         Ok(record)
     }
@@ -167,20 +169,21 @@ impl Process {
         Err(io::ErrorKind::AddrNotAvailable.into())
     }
 
-    async fn launch(&self, home: &Home, record: &Record, id: &InstanceId) -> Result<(), Trouble> {
+    async fn launch(&self, home: &Home, record: &Record, spec: &InstanceSpec) -> Result<(), Trouble> {
         let mut command = tokio::process::Command::new(&self.config.program);
-        command.arg0("teal").args(&self.config.arguments).arg(id.as_str());
-        command
-            .env(supervisor::ROLE, "launch")
-            .env(supervisor::HOME, home.path())
-            .env(supervisor::MARK, &record.mark);
-        let launcher = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        let status = time::timeout(START_WAIT, launcher).await.map_err(io::Error::from)??;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(Trouble::Unknown(format!("the supervisor's launcher ended with {status}")))
-        }
+        command.arg0("teal").args(&self.config.arguments).arg(spec.id.as_str());
+        command.env(supervisor::ROLE, "launch").env(supervisor::HOME, home.path()).env(supervisor::MARK, &record.mark);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let started = async {
+            let mut launcher = command.spawn()?;
+            if let Some(mut pipe) = launcher.stdin.take() {
+                pipe.write_all(&serde_json::to_vec(&spec.variables)?).await?;
+            }
+            launcher.wait().await
+        };
+        let status = time::timeout(START_WAIT, started).await.map_err(io::Error::from)??;
+        let failed = || Trouble::Unknown(format!("the supervisor's launcher ended with {status}"));
+        if status.success() { Ok(()) } else { Err(failed()) }
     }
 
     /// Waits until its supervisor answers, or has come and gone.

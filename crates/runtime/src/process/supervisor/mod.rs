@@ -23,9 +23,10 @@ use nix::{
     unistd,
 };
 use std::{
+    collections::BTreeMap,
     env,
     fs::File,
-    io,
+    io::{self, Read},
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
@@ -51,6 +52,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 const CLIENT_WAIT: Duration = Duration::from_secs(5);
 /// How long the last answers may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The most that an instance's variables may hold, in bytes.
+const MAX_VARIABLES: u64 = 8 << 20;
 /// Clients at once.
 const MAX_CLIENTS: usize = 32;
 
@@ -83,23 +86,26 @@ fn again(role: &str) -> Command {
 fn launch() -> io::Result<()> {
     // It leads a session already if it was started by hand from a shell: as good.
     let _leader = unistd::setsid();
-    again("run").stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
+    // The variables are on their way through standard input.
+    again("run").stdin(Stdio::inherit()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(drop)
 }
 
 fn run() -> io::Result<()> {
+    let variables = serde_json::from_reader(io::stdin().lock().take(MAX_VARIABLES))?;
     let home = Home::new(env::var_os(HOME).map(PathBuf::from).ok_or(io::ErrorKind::InvalidInput)?);
     env::set_current_dir(home.path())?;
     stat::umask(stat::Mode::from_bits_truncate(0o022));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(task::LocalSet::new().run_until(supervise(home)))
+    runtime.block_on(task::LocalSet::new().run_until(supervise(home, variables)))
 }
 
-async fn supervise(home: Home) -> io::Result<()> {
+async fn supervise(home: Home, variables: BTreeMap<String, String>) -> io::Result<()> {
     let _lock = lock(&home).await?;
     let meant = env::var(MARK).ok();
     let known = home.record().filter(|record| Some(&record.mark) == meant.as_ref());
     // Somebody has put another instance there meanwhile, or it has run already: not ours to run.
-    let (Some(record), None) = (known, home.ending()) else { return Ok(()) };
+    let (Some(mut record), None) = (known, home.ending()) else { return Ok(()) };
+    record.spec.variables = variables;
     prctl::set_child_subreaper(true)?;
     let own = Identity::of(unistd::getpid().as_raw()).ok_or(io::ErrorKind::NotFound)?;
     home.write_who(own)?;
