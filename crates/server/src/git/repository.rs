@@ -63,11 +63,6 @@ impl<'a> Repository<'a> {
         std::fs::rename(&beside, &self.path).and_then(|()| sync_directory(parent)).map_err(io)
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn git<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = self.home.command(&self.path);
         command.arg("--git-dir=.").args(arguments);

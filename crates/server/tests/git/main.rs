@@ -2,6 +2,8 @@
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no readers of its documentation")]
 
+#![allow(clippy::print_stdout, reason = "a test prints what it measured")]
+
 mod desk;
 mod facts;
 mod pushes;
