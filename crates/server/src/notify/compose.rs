@@ -122,7 +122,11 @@ impl Facts {
 
     fn what_now(&self) -> [String; 3] {
         let again = if self.rolled_back {
-            format!("Mend it and push. To try the same commit again: teal redeploy {} --app {}", self.short(), self.app)
+            format!(
+                "Mend it and push. To try the same commit again: teal redeploy {} --app {}",
+                self.short(),
+                self.app
+            )
         } else {
             "Mend it and push. Pushing the same commit again tries it again.".to_owned()
         };

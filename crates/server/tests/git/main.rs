@@ -1,7 +1,6 @@
 //! Real git and real ssh against both of Teal's git servers, over a gate made of facts.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no readers of its documentation")]
-
 #![allow(clippy::print_stdout, reason = "a test prints what it measured")]
 
 mod desk;
