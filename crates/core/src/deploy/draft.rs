@@ -58,7 +58,12 @@ impl Draft {
         self.rows.app.version += 1;
         let serving = self.serving();
         self.mails.iter_mut().for_each(|mail| mail.serving.clone_from(&serving));
-        Ok(Some(Change { rows: self.rows, events: self.events, mails: self.mails, transitions: self.transitions }))
+        Ok(Some(Change {
+            rows: self.rows,
+            events: self.events,
+            mails: self.mails,
+            transitions: self.transitions,
+        }))
     }
 
     /// Has anything been changed or said so far?

@@ -13,11 +13,11 @@ use std::{
 };
 use teal_core::{
     deploy::{
-        Act, App, Cause, Commit, Deployment, Failure, Observation, Outcome, Phase, Refusal, Rejection, Request, Rows,
-        Settings, Stage, State, Step,
+        Act, App, Cause, Commit, Deployment, Failure, Observation, Outcome, Phase, Refusal, Rejection,
+        Request, Rows, Settings, Stage, State, Step,
     },
     engine::{self, Due, Error, World},
-    id::{AppId, DeploymentId},
+    id::AppId,
     time::Time,
 };
 
@@ -75,7 +75,8 @@ pub(crate) struct Driver<'a> {
     script: Script,
     line: usize,
     line_since: Time,
-    requests: u32,
+    /// The present line was due once: what a crash interrupts is asked again.
+    line_due: bool,
     configs: u64,
     rng: Rng,
     pub(crate) refusals: Vec<Refusal>,
@@ -123,7 +124,7 @@ impl<'a> Driver<'a> {
             script,
             line: 0,
             line_since,
-            requests: 0,
+            line_due: false,
             configs: 0,
             rng: Rng::new(seed ^ 0x5EED),
             refusals: Vec::new(),
@@ -233,12 +234,12 @@ impl<'a> Driver<'a> {
         let mut place = 0;
         while place < self.tasks.len() {
             let polled = self.tasks[place].1.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            if self.sim.lock().crashed {
-                return true;
-            }
             match polled {
                 Poll::Ready(outcome) => ended.push((self.tasks.remove(place).0, outcome)),
                 Poll::Pending => place += 1,
+            }
+            if self.sim.lock().crashed {
+                return true;
             }
         }
         let progress = !ended.is_empty();
@@ -267,7 +268,8 @@ impl<'a> Driver<'a> {
 
     /// Compares what the rows say with what is there.
     fn look(&mut self, rows: &Rows) -> bool {
-        let seen: Vec<Observation> = rows.environments.iter().flat_map(|e| seen_of(&self.sim.lock(), e)).collect();
+        let seen: Vec<Observation> =
+            rows.environments.iter().flat_map(|e| seen_of(&self.sim.lock(), e)).collect();
         let late = self.sim.lock().chaos.jitter && self.rng.chance(60);
         if late && !seen.is_empty() {
             let soon = self.sim.now().plus(200);
@@ -284,12 +286,14 @@ impl<'a> Driver<'a> {
     /// Plays the next line of the script, if it is due.
     fn play(&mut self) -> bool {
         let Some((when, act)) = self.script.get(self.line).copied() else { return false };
-        if !self.is_due(when) {
+        self.line_due = self.line_due || self.is_due(when);
+        if !self.line_due {
             return false;
         }
         let done = self.act(act);
         if done {
             self.line += 1;
+            self.line_due = false;
             self.line_since = self.sim.now();
         }
         done
@@ -328,7 +332,8 @@ impl<'a> Driver<'a> {
             }
             Do::Kill(commit, number) => {
                 let mut inner = self.sim.lock();
-                let id = inner.rows.as_ref().and_then(|r| r.environments.iter().rfind(|e| e.commit.id == commit));
+                let id =
+                    inner.rows.as_ref().and_then(|r| r.environments.iter().rfind(|e| e.commit.id == commit));
                 if let Some(id) = id.map(|e| e.id.clone()) {
                     inner.kill(&id, number);
                 }
@@ -420,7 +425,11 @@ impl<'a> Driver<'a> {
         inner.wakes.retain(|at| *at > now && *at < Time(u64::MAX));
         let down = self.down_until;
         let next = [inner.wakes.first().copied(), due, down].into_iter().flatten().min();
-        if self.tasks.is_empty() && self.pauses.is_empty() && down.is_none() && inner.rows.as_ref().is_some_and(promises::is_quiet) {
+        if self.tasks.is_empty()
+            && self.pauses.is_empty()
+            && down.is_none()
+            && inner.rows.as_ref().is_some_and(promises::is_quiet)
+        {
             promises::at_rest(&mut inner);
         }
         match next {
@@ -455,10 +464,6 @@ enum Turn {
 pub(crate) fn newest<'r>(rows: &'r Rows, commit: &str) -> Option<&'r Deployment> {
     let of = rows.deployments.iter().filter(|d| d.commit.as_ref().is_some_and(|c| c.id == commit));
     of.max_by_key(|d| d.request)
-}
-
-pub(crate) fn deployment_id(n: usize) -> DeploymentId {
-    format!("d-{n}").parse().expect("legal")
 }
 
 /// What a look at an environment finds out.

@@ -116,7 +116,11 @@ pub(crate) fn at_every_instant(inner: &mut Inner) {
 
 fn rows_hold(inner: &mut Inner, rows: &Rows) {
     let count = |is: fn(&Phase) -> bool| rows.deployments.iter().filter(|d| is(&d.phase)).count();
-    let wanted = rows.environments.iter().filter(|e| e.state != State::Gone && rows.role(&e.id) != Role::Unwanted).count();
+    let wanted = rows
+        .environments
+        .iter()
+        .filter(|e| e.state != State::Gone && rows.role(&e.id) != Role::Unwanted)
+        .count();
     let mut broken = Vec::new();
     if count(|p| *p == Phase::Building) > 1 {
         broken.push("one build at a time");
@@ -159,10 +163,17 @@ fn routed_is_up(inner: &mut Inner, rows: &Rows) {
             violate(inner, format!("the routed environment exists: {}", target.environment));
         }
         for backend in &target.instances {
-            let real = inner.things.get(&target.environment).and_then(|t| t.instances.get(&backend.instance)).cloned();
+            let real = inner
+                .things
+                .get(&target.environment)
+                .and_then(|t| t.instances.get(&backend.instance))
+                .cloned();
             let Some(real) = real else { continue };
             if matches!(real.life, Life::Frozen | Life::Absent) || real.address != backend.address {
-                violate(inner, format!("the routed one is never lowered or moved: {} {real:?}", backend.instance));
+                violate(
+                    inner,
+                    format!("the routed one is never lowered or moved: {} {real:?}", backend.instance),
+                );
             }
         }
     }
@@ -192,7 +203,10 @@ pub(crate) fn before_lowering(inner: &mut Inner, id: &EnvironmentId) {
     if inner.router.as_ref().is_some_and(mentions) {
         violate(inner, format!("the routed one is never lowered: {id}"));
     }
-    let works = inner.things.get(id).is_some_and(|t| t.instances.values().any(|i| i.workers && i.life == Life::Running));
+    let works = inner
+        .things
+        .get(id)
+        .is_some_and(|t| t.instances.values().any(|i| i.workers && i.life == Life::Running));
     if works {
         violate(inner, format!("nothing is lowered while it runs workers: {id}"));
     }
@@ -238,7 +252,9 @@ pub(crate) fn at_rest(inner: &mut Inner) {
     if live.is_some_and(|e| e.state != State::Up) {
         broken.push("at rest what is live is up".into());
     }
-    let works = |e: &deploy::Environment| inner.things.get(&e.id).is_some_and(|t| t.instances.values().any(|i| i.workers));
+    let works = |e: &deploy::Environment| {
+        inner.things.get(&e.id).is_some_and(|t| t.instances.values().any(|i| i.workers))
+    };
     if live.is_some_and(|e| !works(e)) {
         broken.push("at rest the live environment runs the workers".into());
     }
@@ -260,7 +276,9 @@ fn at_odds(inner: &Inner, environment: &deploy::Environment) -> Option<String> {
         State::New | State::Rising | State::Draining { .. } => false,
     };
     let (id, state) = (&environment.id, environment.state.word());
-    (!fits).then(|| format!("at rest the runtime equals the rows: {id} is {state}, but {running} run and {frozen} sleep"))
+    (!fits).then(|| {
+        format!("at rest the runtime equals the rows: {id} is {state}, but {running} run and {frozen} sleep")
+    })
 }
 
 /// Exactly one mail for each failed deployment, none for the others.

@@ -10,9 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 use teal_core::{
-    deploy::{
-        Change, Event, Failure, Fact, Mail, Outcome, Rows, Stage, State, Step,
-    },
+    deploy::{Change, Event, Fact, Failure, Mail, Outcome, Rows, Stage, State, Step},
     engine::{Committed, World, done},
     id::{AppId, DeploymentId, EnvironmentId, InstanceId, ReleaseId},
     route::{AppRoute, Backend},
@@ -220,7 +218,11 @@ impl Inner {
         let fresh = self.address();
         let thing = self.thing(environment);
         thing.snapshot = false;
-        let inst = thing.instances.entry(id.clone()).or_insert(Inst { life: Life::Absent, address: fresh, workers: false });
+        let inst = thing.instances.entry(id.clone()).or_insert(Inst {
+            life: Life::Absent,
+            address: fresh,
+            workers: false,
+        });
         match inst.life {
             Life::Running => {}
             Life::Frozen => inst.life = Life::Running,
@@ -239,7 +241,8 @@ impl Inner {
 
     /// All instances that it should have run.
     pub(crate) fn is_sound(&self, environment: &EnvironmentId) -> bool {
-        let count = self.rows.as_ref().and_then(|r| r.environment(environment)).map_or(1, |e| e.count as usize);
+        let count =
+            self.rows.as_ref().and_then(|r| r.environment(environment)).map_or(1, |e| e.count as usize);
         self.things.get(environment).is_some_and(|thing| {
             thing.instances.values().filter(|i| i.life == Life::Running).count() == count
         })
@@ -383,7 +386,11 @@ impl World for Sim {
             Step::Sleep { environment, .. } => {
                 self.wait(50).await;
                 self.call(|w| {
-                    let running = w.thing(environment).instances.values().all(|i| matches!(i.life, Life::Running | Life::Frozen));
+                    let running = w
+                        .thing(environment)
+                        .instances
+                        .values()
+                        .all(|i| matches!(i.life, Life::Running | Life::Frozen));
                     if w.manners_of(environment).cannot_sleep || !running {
                         return broke(Stage::Start, "it cannot be frozen");
                     }
@@ -438,7 +445,8 @@ impl Sim {
     }
 
     async fn raise(&self, rows: &Rows, id: &EnvironmentId) -> Outcome {
-        let ids: Vec<InstanceId> = rows.environment(id).map(|e| e.instance_ids().collect()).unwrap_or_default();
+        let ids: Vec<InstanceId> =
+            rows.environment(id).map(|e| e.instance_ids().collect()).unwrap_or_default();
         let mut backends = Vec::new();
         for instance in &ids {
             self.wait(1_000).await;
