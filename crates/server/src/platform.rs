@@ -275,6 +275,17 @@ impl Platform {
         unimplemented!()
     }
 
+    /// The number of the app's newest event; 0 if it has none. What comes after it is what happens from now on.
+    pub async fn last_event(&self, app: &AppId) -> Result<u64> {
+        unimplemented!()
+    }
+
+    /// The key that seals the console's sessions: random, made once, kept in a file of mode 0600, so that a restart logs nobody out.
+    #[must_use]
+    pub fn session_key(&self) -> [u8; 32] {
+        unimplemented!()
+    }
+
     /// Logs of deployments and instances.
     #[must_use]
     pub fn logs(&self) -> &Logs {
