@@ -355,6 +355,8 @@ pub struct WhoAmI {
     pub user: String,
     /// The way that the request came: `Console`, `CLI` or `API`.
     pub way: String,
+    /// The id of the token that proves it, which is also the user name for git over HTTP.
+    pub token: String,
 }
 
 /// Host names to add and to remove; either may be left out.

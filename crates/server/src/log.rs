@@ -2,7 +2,7 @@
 //! once, for every reader. A reader that stops reading costs nothing: it reads the file at its own pace.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{BufRead, BufReader, Write},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -117,6 +117,18 @@ impl Logs {
         match std::fs::remove_file(self.path(deployment)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        }
+    }
+
+    /// Removes the logs of all deployments but these.
+    pub fn collect(&self, keep: &HashSet<DeploymentId>) {
+        let Ok(entries) = std::fs::read_dir(&self.inner.directory) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let id = name.strip_suffix(".jsonl").and_then(|id| id.parse::<DeploymentId>().ok());
+            if let Some(id) = id.filter(|id| !keep.contains(id)) {
+                let _ = self.remove(&id);
+            }
         }
     }
 

@@ -2,13 +2,26 @@
 //!
 //! It checks who asks, turns the wish into a request of the machine, and wakes the driver. It must never perform an effect itself.
 
-use crate::log::Logs;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+mod accounts;
+mod apps;
+mod settings;
+mod views;
+
+use crate::{
+    config::Config,
+    driver::Driver,
+    log::Logs,
+    store::{self, Store},
+    world::{HOST_IMAGE, World},
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 use teal_core::{
-    api::{
-        Accepted, Action, AppView, DeploymentView, EventView, FindingView, KeyView, NewApp, NewToken,
-        StatusView, TokenView, UserView, VariableView,
-    },
+    api::{Accepted, Action, FindingView},
+    deploy::{Act, Cause, Commit, Rejection, Request, Rows},
+    engine,
     id::{AppId, DeploymentId},
 };
 use tokio::sync::broadcast;
@@ -33,6 +46,17 @@ pub enum Way {
     Cli,
     /// Anything else with a token.
     Api,
+}
+
+impl Way {
+    fn cause(self) -> Cause {
+        match self {
+            Self::Git => Cause::Git,
+            Self::Console => Cause::Console,
+            Self::Cli => Cause::Cli,
+            Self::Api => Cause::Api,
+        }
+    }
 }
 
 /// A push that git has accepted, before anything is decided about it.
@@ -76,11 +100,48 @@ pub enum Error {
     Internal(String),
 }
 
+impl Error {
+    /// Bad input.
+    pub(crate) fn invalid(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into(), hint: Some(hint.into()) }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+        Self::Internal(error.to_string())
+    }
+}
+
+impl From<engine::Error<store::Error>> for Error {
+    fn from(error: engine::Error<store::Error>) -> Self {
+        match error {
+            engine::Error::Store(error) => error.into(),
+            engine::Error::NoSuchApp => Self::NotFound("there is no such app".into()),
+            engine::Error::Busy => Self::Internal(error.to_string()),
+            engine::Error::Rejected(Rejection::Refused(refusal)) => {
+                Self::Refused { message: refusal.to_string(), hint: Some(refusal.hint().to_owned()) }
+            }
+            engine::Error::Rejected(Rejection::Illegal(fault)) => Self::Internal(fault.to_string()),
+        }
+    }
+}
+
+/// The result of whatever a user asked for.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// Something about an app changed: look again. Lagging receivers just look again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     /// The app.
     pub app: AppId,
+}
+
+/// Where an app's bare repository is.
+#[must_use]
+pub(crate) fn repository(config: &Config, app: &AppId) -> PathBuf {
+    config.data.join("git").join(format!("{app}.git"))
 }
 
 /// The platform. Cheap to clone.
@@ -90,211 +151,171 @@ pub struct Platform {
 }
 
 struct Inner {
-    logs: Logs,
-    changes: broadcast::Sender<Changed>,
-    repositories: PathBuf,
+    world: World,
+    driver: Driver,
+    /// Why the runtime is the one that it is, where users ought to know.
+    warnings: Vec<String>,
 }
 
-/// The result of whatever a user asked for.
-pub type Result<T> = std::result::Result<T, Error>;
-
 impl Platform {
-    /// The user whose token has this secret; compared in constant time against stored hashes.
-    pub async fn user_of_token(&self, secret: &str) -> Result<Option<String>> {
-        unimplemented!()
+    /// The platform over this world, whose apps are driven by this driver.
+    #[must_use]
+    pub fn new(world: World, driver: Driver, warnings: Vec<String>) -> Self {
+        Self { inner: Arc::new(Inner { world, driver, warnings }) }
     }
 
-    /// As [`Self::user_of_token`], for git over HTTP: the token's id and its secret must belong together.
-    pub async fn user_of_token_pair(&self, id: &str, secret: &str) -> Result<Option<String>> {
-        unimplemented!()
+    fn store(&self) -> &Store {
+        &self.inner.world.store
     }
 
-    /// The user who registered this SSH public key, given as `SHA256:…`.
-    pub async fn user_of_key(&self, fingerprint: &str) -> Result<Option<String>> {
-        unimplemented!()
+    fn config(&self) -> &Config {
+        &self.inner.world.config
     }
 
-    /// The app of this name.
-    pub async fn find_app(&self, name: &str) -> Result<AppId> {
-        unimplemented!()
+    /// The operator's configuration, as far as surfaces need it.
+    #[must_use]
+    pub fn server_config(&self) -> &Config {
+        self.config()
     }
 
-    /// Branches whose push deploys (`main` and `master`, or the one that the app's setting names).
-    pub async fn branches(&self, app: &AppId) -> Result<Vec<String>> {
-        unimplemented!()
-    }
-
-    /// The app's bare repository, made if it is not there.
-    pub fn repository(&self, app: &AppId) -> PathBuf {
-        self.inner.repositories.join(format!("{app}.git"))
-    }
-
-    /// A push was received and its objects are durable: asks for the deployment of it.
-    pub async fn push(&self, who: &Principal, app: &AppId, push: Push) -> Result<DeploymentId> {
-        unimplemented!()
-    }
-
-    /// Everything else that a user can ask of an app.
-    pub async fn act(&self, who: &Principal, app: &AppId, action: Action) -> Result<Accepted> {
-        unimplemented!()
-    }
-
-    /// Makes an app.
-    pub async fn create_app(&self, who: &Principal, new: NewApp) -> Result<AppView> {
-        unimplemented!()
-    }
-
-    /// All apps, by name.
-    pub async fn apps(&self) -> Result<Vec<AppView>> {
-        unimplemented!()
-    }
-
-    /// One app.
-    pub async fn app(&self, app: &AppId) -> Result<AppView> {
-        unimplemented!()
-    }
-
-    /// Deletes the app and everything that it has; takes effect in the background.
-    pub async fn delete_app(&self, who: &Principal, app: &AppId) -> Result<Accepted> {
-        unimplemented!()
-    }
-
-    /// What is head, live, spare and under way.
-    pub async fn status(&self, app: &AppId) -> Result<StatusView> {
-        unimplemented!()
-    }
-
-    /// The newest deployments first.
-    pub async fn activity(&self, app: &AppId, limit: u32) -> Result<Vec<DeploymentView>> {
-        unimplemented!()
-    }
-
-    /// One deployment.
-    pub async fn deployment(&self, app: &AppId, deployment: &DeploymentId) -> Result<DeploymentView> {
-        unimplemented!()
-    }
-
-    /// Events after `after` (0: from the first), oldest first.
-    pub async fn events(&self, app: &AppId, after: u64, limit: u32) -> Result<Vec<EventView>> {
-        unimplemented!()
-    }
-
-    /// Variables by name; values only if `values`.
-    pub async fn variables(&self, app: &AppId, values: bool) -> Result<Vec<VariableView>> {
-        unimplemented!()
-    }
-
-    /// Sets (`Some`) and removes (`None`) variables; takes effect with the next deployment or restart, which the answer says.
-    pub async fn set_variables(
-        &self,
-        who: &Principal,
-        app: &AppId,
-        changes: BTreeMap<String, Option<String>>,
-    ) -> Result<Accepted> {
-        unimplemented!()
-    }
-
-    /// Adds and removes host names; takes effect at once.
-    pub async fn set_domains(
-        &self,
-        who: &Principal,
-        app: &AppId,
-        add: Vec<String>,
-        remove: Vec<String>,
-    ) -> Result<Vec<String>> {
-        unimplemented!()
-    }
-
-    /// The app's settings, all of them, with defaults filled in.
-    pub async fn app_config(&self, app: &AppId) -> Result<BTreeMap<String, serde_json::Value>> {
-        unimplemented!()
-    }
-
-    /// Changes settings by name; `null` goes back to the default.
-    pub async fn set_app_config(
-        &self,
-        who: &Principal,
-        app: &AppId,
-        changes: BTreeMap<String, serde_json::Value>,
-    ) -> Result<BTreeMap<String, serde_json::Value>> {
-        unimplemented!()
-    }
-
-    /// All users.
-    pub async fn users(&self) -> Result<Vec<UserView>> {
-        unimplemented!()
-    }
-
-    /// Adds a user, or changes the mail address of one.
-    pub async fn set_user(&self, who: &Principal, user: UserView) -> Result<UserView> {
-        unimplemented!()
-    }
-
-    /// Removes a user with their tokens and keys; the last one cannot be removed.
-    pub async fn remove_user(&self, who: &Principal, name: &str) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// All tokens.
-    pub async fn tokens(&self) -> Result<Vec<TokenView>> {
-        unimplemented!()
-    }
-
-    /// Makes a token for a user.
-    pub async fn create_token(&self, who: &Principal, user: &str, name: &str) -> Result<NewToken> {
-        unimplemented!()
-    }
-
-    /// Ends a token.
-    pub async fn remove_token(&self, who: &Principal, id: &str) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// All SSH keys.
-    pub async fn keys(&self) -> Result<Vec<KeyView>> {
-        unimplemented!()
-    }
-
-    /// Registers an SSH public key (`ssh-ed25519 AAAA… comment`) for the asking user.
-    pub async fn add_key(&self, who: &Principal, name: &str, openssh: &str) -> Result<KeyView> {
-        unimplemented!()
-    }
-
-    /// Removes an SSH key by fingerprint.
-    pub async fn remove_key(&self, who: &Principal, fingerprint: &str) -> Result<()> {
-        unimplemented!()
-    }
-
-    /// Sends a test mail to the asking user; the answer says what the mail server said.
-    pub async fn test_mail(&self, who: &Principal) -> Result<Accepted> {
-        unimplemented!()
-    }
-
-    /// What this host can do, with remedies.
-    pub async fn doctor(&self) -> Result<Vec<FindingView>> {
-        unimplemented!()
-    }
-
-    /// The number of the app's newest event; 0 if it has none. What comes after it is what happens from now on.
-    pub async fn last_event(&self, app: &AppId) -> Result<u64> {
-        unimplemented!()
-    }
-
-    /// The key that seals the console's sessions: random, made once, kept in a file of mode 0600, so that a restart logs nobody out.
+    /// The key that signs the console's sessions.
     #[must_use]
     pub fn session_key(&self) -> [u8; 32] {
-        unimplemented!()
+        self.store().key().derive("console sessions")
     }
 
-    /// Logs of deployments and instances.
+    /// The app's bare repository; git makes it when it is first needed.
+    #[must_use]
+    pub fn repository(&self, app: &AppId) -> PathBuf {
+        repository(self.config(), app)
+    }
+
+    /// Logs of deployments.
     #[must_use]
     pub fn logs(&self) -> &Logs {
-        &self.inner.logs
+        &self.inner.world.logs
     }
 
     /// Told after every change of any app.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Changed> {
-        self.inner.changes.subscribe()
+        self.inner.world.changes.subscribe()
     }
+
+    /// A push was received and its objects are durable: asks for the deployment of it.
+    ///
+    /// # Errors
+    /// If the machine refuses.
+    pub async fn push(&self, who: &Principal, app: &AppId, push: Push) -> Result<DeploymentId> {
+        let commit = Commit { id: push.commit, message: push.message, author: push.author };
+        let act = Act::Push { commit, image: HOST_IMAGE.into() };
+        let accepted = self.request(who, app, act).await?;
+        accepted.deployment.ok_or_else(|| Error::Internal("the push made no deployment".into()))
+    }
+
+    /// Everything else that a user can ask of an app.
+    ///
+    /// # Errors
+    /// If the machine refuses, or the input is wrong.
+    pub async fn act(&self, who: &Principal, app: &AppId, action: Action) -> Result<Accepted> {
+        let (act, message) = match action {
+            Action::Wake => (Act::Wake, "production is being reversed"),
+            Action::Redeploy { commit } => {
+                (Act::Redeploy { commit: self.commit(app, &commit).await?, image: HOST_IMAGE.into() }, "the commit is deployed again")
+            }
+            Action::Restart => (Act::Restart, "the live commit is started afresh beside the running one"),
+            Action::Scale { instances } => {
+                self.override_config(who, app, "instances", instances.into()).await?;
+                (Act::Scale { instances }, "the new number of instances is started beside the running ones")
+            }
+            Action::Stop => (Act::Stop, "the app is taken out of production"),
+            Action::Start => (Act::Start, "the app is started as it was"),
+            Action::Cancel { deployment } => return self.cancel(who, app, deployment).await,
+            Action::GoLive { deployment } => (Act::GoLive { deployment }, "the held deployment goes live"),
+        };
+        let deployment = self.request(who, app, act).await?.deployment;
+        Ok(Accepted { deployment, message: message.into() })
+    }
+
+    /// Cancels one deployment, or all that are under way.
+    async fn cancel(&self, who: &Principal, app: &AppId, deployment: Option<DeploymentId>) -> Result<Accepted> {
+        let rows = self.rows(app).await?;
+        let all = rows.deployments.iter().filter(|d| d.phase.is_attempt()).map(|d| d.id.clone());
+        let wanted: Vec<DeploymentId> = deployment.map_or_else(|| all.collect(), |one| vec![one]);
+        let Some(last) = wanted.last().cloned() else {
+            let hint = Some("see the activity for what is under way".into());
+            return Err(Error::Refused { message: "no deployment is under way".into(), hint });
+        };
+        for deployment in wanted {
+            self.request(who, app, Act::Cancel { deployment }).await?;
+        }
+        Ok(Accepted { deployment: Some(last), message: "cancelled; what was live still is".into() })
+    }
+
+    /// Commits a request of the machine and wakes the driver.
+    async fn request(&self, who: &Principal, app: &AppId, act: Act) -> Result<teal_core::deploy::Accepted> {
+        let request = Request { id: new_deployment(), cause: who.way.cause(), author: Some(who.user.clone()), act };
+        let accepted = engine::request(&self.inner.world, app, &request).await?;
+        self.inner.driver.wake(app);
+        Ok(accepted)
+    }
+
+    async fn rows(&self, app: &AppId) -> Result<Rows> {
+        self.store().load(app).await?.ok_or_else(|| Error::NotFound("there is no such app".into()))
+    }
+
+    /// A commit of the past by its hash or the beginning of it.
+    async fn commit(&self, app: &AppId, text: &str) -> Result<Commit> {
+        let hex = text.len() >= 7 && text.len() <= 64 && text.chars().all(|c| c.is_ascii_hexdigit());
+        if !hex {
+            return Err(Error::invalid(format!("`{}` is not a commit", crate::log::harmless(text)), "give 7 or more characters of its hash"));
+        }
+        let found = self.store().deployments(app, u32::MAX).await?;
+        let mut commits: Vec<Commit> = found.into_iter().filter_map(|d| d.commit).filter(|c| c.id.starts_with(text)).collect();
+        commits.dedup_by(|a, b| a.id == b.id);
+        let first = commits.first().cloned();
+        if commits.iter().any(|commit| Some(&commit.id) != first.as_ref().map(|c| &c.id)) {
+            return Err(Error::invalid("several commits begin like that", "give more characters of its hash"));
+        }
+        first.ok_or_else(|| Error::NotFound(format!("no deployment of a commit {text} is known: see `teal activity`")))
+    }
+
+    /// What this host can do, with remedies.
+    ///
+    /// # Errors
+    /// If a thread is lost.
+    pub async fn doctor(&self) -> Result<Vec<FindingView>> {
+        let found = tokio::task::spawn_blocking(teal_runtime::doctor::examine).await;
+        let found = found.map_err(|_| Error::Internal("the examination was lost".into()))?;
+        let view = |f: teal_runtime::doctor::Finding| FindingView { name: f.name, ok: f.ok, detail: f.detail, remedy: f.remedy };
+        let mut views: Vec<FindingView> = found.into_iter().map(view).collect();
+        views.push(self.router_finding().await);
+        Ok(views)
+    }
+
+    async fn router_finding(&self) -> FindingView {
+        let (ok, detail, remedy) = match self.inner.world.link.facts().await {
+            Ok(facts) => (true, format!("answers (process {}), HTTP on {:?}", facts.pid, facts.http), None),
+            Err(error) => (false, error.to_string(), Some("start it: `systemctl start teal-router`, or `teal router`".into())),
+        };
+        FindingView { name: "router".into(), ok, detail, remedy }
+    }
+}
+
+/// A new deployment's id: sorts after all earlier ones.
+fn new_deployment() -> DeploymentId {
+    loop {
+        if let Ok(id) = new_id("d").parse() {
+            return id;
+        }
+    }
+}
+
+/// A new id with this prefix; ids sort in the order in which they were made, also within one millisecond.
+fn new_id(prefix: &str) -> String {
+    static GENERATOR: Mutex<Option<ulid::Generator>> = Mutex::new(None);
+    let mut slot = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let generator = slot.get_or_insert_with(ulid::Generator::new);
+    let ulid = generator.generate().unwrap_or_else(ulid::Overflow::commit_overflow_increment);
+    format!("{prefix}-{}", ulid.to_string().to_lowercase())
 }

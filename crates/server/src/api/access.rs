@@ -40,6 +40,12 @@ impl Proof {
     pub(crate) async fn still_holds(&self, web: &Web) -> bool {
         !matches!(web.platform.user_of_token(&self.0).await, Ok(None))
     }
+
+    /// The token's id.
+    pub(crate) async fn token(&self, web: &Web) -> Result<String, Problem> {
+        let token = web.platform.token_of_secret(&self.0).await?;
+        token.ok_or_else(|| Problem::unauthorised("no such token"))
+    }
 }
 
 /// Where a request comes from, as far as it can be known.

@@ -23,7 +23,6 @@ pub(crate) use input::{TheApp, TheDeployment};
 pub(crate) use stream::{Over, Streams, Writer, open as open_stream};
 
 use crate::{
-    config::Config,
     console::{self, session::Sessions},
     platform::Platform,
 };
@@ -54,8 +53,9 @@ pub(crate) struct Web {
 /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: failed authentications are counted per peer address. Git's
 /// router is merged beside it by whoever serves both; only this one has a fallback.
 #[must_use]
-pub fn router(platform: Platform, config: &Config) -> Router {
-    let sessions = Sessions::new(&platform.session_key(), config.public_url().starts_with("https://"));
+pub fn router(platform: Platform) -> Router {
+    let over_tls = platform.server_config().public_url().starts_with("https://");
+    let sessions = Sessions::new(&platform.session_key(), over_tls);
     let web =
         Web { platform, sessions: Arc::new(sessions), failures: Arc::default(), streams: Streams::default() };
     let (api, document) = routes().split_for_parts();

@@ -14,14 +14,15 @@ use teal_core::api::{
 /// Whose token this is.
 #[utoipa::path(get, path = "/whoami", tag = "server",
     responses((status = 200, body = WhoAmI), (status = "default", body = ErrorView)))]
-pub(super) async fn whoami(caller: Caller) -> Json<WhoAmI> {
+pub(super) async fn whoami(State(web): State<Web>, caller: Caller) -> Result<Json<WhoAmI>, Problem> {
+    let token = caller.proof.token(&web).await?;
     let way = match caller.who.way {
         Way::Git => "Git",
         Way::Console => "Console",
         Way::Cli => "CLI",
         Way::Api => "API",
     };
-    Json(WhoAmI { user: caller.who.user, way: way.into() })
+    Ok(Json(WhoAmI { user: caller.who.user, way: way.into(), token }))
 }
 
 /// All users.

@@ -26,6 +26,8 @@ use tokio::sync::{
 const MAX_STREAMS: usize = 512;
 /// How often a silent stream says that it is alive, and looks whether who asked may still read.
 const BEAT: Duration = Duration::from_secs(15);
+/// How long a log whose verdict is known waits for the line that says it, which a crash of the server may have lost.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Lines or events that are read at once.
 const BATCH: usize = 500;
 
@@ -132,19 +134,19 @@ async fn write_log(
     mut writer: Writer,
     app: AppId,
     deployment: DeploymentId,
-    mut after: u64,
+    after: u64,
     follow: bool,
 ) -> Result<(), Over> {
     // Both are asked before the first look: what changes after the look wakes us.
     let mut changes = writer.web.platform.changes();
     let mut lines = writer.web.platform.logs().follow(&deployment);
     let mut view = writer.look(&app, &deployment).await?;
+    let mut sent = Sent { number: after, teal_at: String::new() };
     loop {
         lines.mark_unchanged();
-        // The verdict is looked at before the lines: those that led to it are in the log by then.
-        let ended = view.state != "WIP";
-        after = writer.send_lines(&deployment, after).await?;
-        if ended && !follow {
+        writer.send_lines(&deployment, &mut sent).await?;
+        let ended = view.state != "WIP" && !follow;
+        if ended && sent.holds_verdict(&view) {
             return writer.send("end", None, &view).await;
         }
         loop {
@@ -155,8 +157,27 @@ async fn write_log(
                     break;
                 },
                 alive = writer.alive() => alive?,
+                () = tokio::time::sleep(LAST_WORDS), if ended => {
+                    writer.send_lines(&deployment, &mut sent).await?;
+                    return writer.send("end", None, &view).await;
+                }
             }
         }
+    }
+}
+
+/// What a reader of a log has got.
+struct Sent {
+    /// The last line's number.
+    number: u64,
+    /// When Teal itself last said something.
+    teal_at: String,
+}
+
+impl Sent {
+    /// The verdict is committed an instant before its line is written: only with that line the log is whole.
+    fn holds_verdict(&self, view: &DeploymentView) -> bool {
+        view.ended_at.as_ref().is_none_or(|ended| self.teal_at >= *ended)
     }
 }
 
@@ -197,16 +218,19 @@ impl Writer {
         if self.proof.still_holds(&self.web).await { Ok(()) } else { Err(Over) }
     }
 
-    async fn send_lines(&self, deployment: &DeploymentId, mut after: u64) -> Result<u64, Over> {
+    async fn send_lines(&self, deployment: &DeploymentId, sent: &mut Sent) -> Result<(), Over> {
         loop {
-            let lines = deployments::read(&self.web, deployment, after, BATCH).await.map_err(|_| Over)?;
+            let lines = deployments::read(&self.web, deployment, sent.number, BATCH).await.map_err(|_| Over)?;
             let last = lines.len() < BATCH;
             for line in lines {
-                after = line.number;
                 self.send("line", Some(line.number), &line).await?;
+                sent.number = line.number;
+                if line.stage == "teal" {
+                    sent.teal_at = line.at;
+                }
             }
             if last {
-                return Ok(after);
+                return Ok(());
             }
         }
     }

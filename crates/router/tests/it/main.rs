@@ -1,0 +1,7 @@
+//! The router as a whole on loopback: real sockets, in-process routers on free ports, one binary so that it is linked once.
+
+mod app;
+mod client;
+mod fallback;
+mod rig;
+mod switch;
