@@ -82,7 +82,8 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
 pub(crate) fn new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
     // SAFETY: a null name makes an anonymous keyring; nothing is dereferenced.
-    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, std::ptr::null::<u8>()) })
+        .map(drop)
 }
 
 /// Keeps only the capabilities of the bit mask `keep`, in every set of this process, for good.
@@ -133,7 +134,8 @@ pub(crate) fn install_filter(program: &[u64]) -> io::Result<()> {
     let length = u16::try_from(filter.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     let program = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
     // SAFETY: `program` points to `length` instructions that live through the call; the kernel checks and copies them.
-    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) })
+        .map(drop)
 }
 
 fn instruction(word: u64) -> libc::sock_filter {
@@ -149,7 +151,8 @@ fn instruction(word: u64) -> libc::sock_filter {
 /// Whether other processes of the same user may look into this one.
 pub(crate) fn set_dumpable(dumpable: bool) -> io::Result<()> {
     // SAFETY: plain numbers; async-signal-safe.
-    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0) }.into()).map(drop)
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0) }.into())
+        .map(drop)
 }
 
 /// Orphans below this process become its children instead of PID 1's.

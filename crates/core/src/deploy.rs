@@ -34,7 +34,7 @@ pub use self::{
     apply::{Rejection, answered, observed, requested, settled},
     deployment::{Commit, Deployment, End, Kind, Phase, Times},
     environment::{Environment, Health, Instance, State},
-    event::{Change, Event, EventKind, Mail, Serving},
+    event::{Change, Event, EventKind, Mail, Serving, Transition},
     failure::{Failure, Stage},
     plan::{Plan, plan},
     request::{Accepted, Act, Refusal, Request},

@@ -14,10 +14,13 @@ use crate::{
     store::{self, Store},
     world::{HOST_IMAGE, World},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
 use teal_core::{
     api::{Accepted, Action, FindingView},
-    deploy::{Act, Cause, Commit, Request, Rows},
+    deploy::{Act, Cause, Commit, Rejection, Request, Rows},
     engine,
     id::{AppId, DeploymentId},
 };
@@ -117,9 +120,10 @@ impl From<engine::Error<store::Error>> for Error {
             engine::Error::Store(error) => error.into(),
             engine::Error::NoSuchApp => Self::NotFound("there is no such app".into()),
             engine::Error::Busy => Self::Internal(error.to_string()),
-            engine::Error::Refused(refusal) => {
+            engine::Error::Rejected(Rejection::Refused(refusal)) => {
                 Self::Refused { message: refusal.to_string(), hint: Some(refusal.hint().to_owned()) }
             }
+            engine::Error::Rejected(Rejection::Illegal(fault)) => Self::Internal(fault.to_string()),
         }
     }
 }
@@ -298,12 +302,20 @@ impl Platform {
     }
 }
 
-/// A new deployment's id: sorts by time.
+/// A new deployment's id: sorts after all earlier ones.
 fn new_deployment() -> DeploymentId {
     loop {
-        let text = format!("d-{}", ulid::Ulid::new().to_string().to_lowercase());
-        if let Ok(id) = text.parse() {
+        if let Ok(id) = new_id("d").parse() {
             return id;
         }
     }
+}
+
+/// A new id with this prefix; ids sort in the order in which they were made, also within one millisecond.
+fn new_id(prefix: &str) -> String {
+    static GENERATOR: Mutex<Option<ulid::Generator>> = Mutex::new(None);
+    let mut slot = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
+    let generator = slot.get_or_insert_with(ulid::Generator::new);
+    let ulid = generator.generate().unwrap_or_else(ulid::Overflow::commit_overflow_increment);
+    format!("{prefix}-{}", ulid.to_string().to_lowercase())
 }

@@ -9,7 +9,7 @@ use crate::{
     keeper, log::Logs,
     notify,
     platform::Platform,
-    release::Releases,
+    release::{self, Releases},
     routerlink::RouterLink,
     secrets::{self, Key},
     store::{self, Store},
@@ -24,7 +24,11 @@ use std::{
     sync::Arc,
 };
 use teal_core::api::UserView;
-use teal_runtime::any::Any;
+use teal_runtime::{
+    any::Any,
+    process::{self, Process},
+    sandbox::{self, Sandbox},
+};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, broadcast},
@@ -62,6 +66,9 @@ pub enum Error {
     /// Git.
     #[error(transparent)]
     Git(#[from] git::Error),
+    /// What was built.
+    #[error(transparent)]
+    Releases(#[from] release::Error),
     /// The runtime that was asked for.
     #[error("the runtime `{name}` does not work here: {why}")]
     Runtime {
@@ -121,6 +128,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
         Some(address) => Some(git.ssh(address).await?),
         None => None,
     };
+    let ssh_address = ssh.as_ref().map(git::Ssh::local_addr);
     for app in world.store.apps().await? {
         driver.wake(&app.id);
     }
@@ -131,10 +139,13 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     let facts = Facts {
         pid: std::process::id(),
         http: local,
-        ssh: ssh.as_ref().map(git::Ssh::address),
+        ssh: ssh_address,
         runtime: world.runtime.name().into(),
         admin_token,
     };
+    if let Some(ssh) = ssh {
+        tokio::spawn(ssh.run());
+    }
     write_facts(&config.data, &facts)?;
     ready(&facts);
     let routes = api::router(platform).merge(git.http());
@@ -191,18 +202,27 @@ async fn first_user(store: &Store, data: &Path) -> Result<Option<PathBuf>, Error
 async fn open_runtime(config: &Config) -> Result<(Any, Vec<String>), Error> {
     let sandbox = match config.runtime.as_str() {
         "process" => Err("the configuration says `process`".into()),
-        _ => Any::sandbox(&config.data, &config.pool, &config.egress_allow).await.map_err(|error| error.to_string()),
+        _ => open_sandbox(config).await,
     };
     match sandbox {
-        Ok(runtime) => Ok((runtime, Vec::new())),
+        Ok(sandbox) => Ok((Any::Sandbox(sandbox), Vec::new())),
         Err(why) if config.runtime == "sandbox" => Err(Error::Runtime { name: "sandbox".into(), why }),
         Err(why) => {
-            let failed = |error: &dyn std::fmt::Display| Error::Runtime { name: "process".into(), why: error.to_string() };
-            let runtime = Any::process(&config.data).await.map_err(|error| failed(&error))?;
+            let process = Process::open(process::Config::new(config.data.clone()));
+            let process = process.map_err(|error| Error::Runtime { name: "process".into(), why: error.to_string() })?;
             let warning = format!("instances run without isolation (runtime `process`): {why}; do not serve strangers' code");
-            Ok((runtime, vec![warning]))
+            Ok((Any::Process(process), vec![warning]))
         }
     }
+}
+
+/// Opening it installs rules and looks at the host: work for a blocking thread.
+async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
+    let mut options = sandbox::Config::new(config.data.clone());
+    options.pool.clone_from(&config.pool);
+    options.egress_allow.clone_from(&config.egress_allow);
+    let opened = tokio::task::spawn_blocking(move || Sandbox::open(options)).await;
+    opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
 async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
@@ -212,7 +232,7 @@ async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf
     };
     let logs = Logs::open(config.data.join("logs")).map_err(unusable(&config.data))?;
     let runtime = Arc::new(runtime);
-    let releases = Arc::new(Releases::open(config.data.join("releases")).map_err(unusable(&config.data))?);
+    let releases = Arc::new(Releases::open(&config.data.join("releases"))?);
     let builder = Builder::new(Arc::clone(&runtime), Arc::clone(&releases), logs.clone(), &config, program.clone());
     let mut routes = BTreeMap::new();
     for app in store.apps().await? {

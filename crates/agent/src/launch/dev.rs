@@ -28,7 +28,8 @@ pub(crate) fn make(block: u32, shm_mib: u64) -> Result<(), Error> {
     mounts::fresh("tmpfs", "dev", quiet, &format!("mode=755,size=64k,nr_inodes=64,{own}"))?;
     for (name, major, minor) in NODES {
         let path = format!("dev/{name}");
-        mknod(path.as_str(), SFlag::S_IFCHR, Mode::empty(), makedev(major, minor)).doing(format!("make /{path}"))?;
+        mknod(path.as_str(), SFlag::S_IFCHR, Mode::empty(), makedev(major, minor))
+            .doing(format!("make /{path}"))?;
         // After the fact: mknod is subject to the umask.
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o666);
         std::fs::set_permissions(&path, everyone).doing(format!("open /{path} to everyone"))?;

@@ -78,9 +78,8 @@ fn synthesised(hostname: &str) -> [(&'static str, String); 7] {
          nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
     );
     let group = format!("root:x:0:\ntty:x:5:\napp:x:{APP_USER}:\nnogroup:x:65534:\n");
-    let hosts = format!(
-        "127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost ip6-loopback\n"
-    );
+    let hosts =
+        format!("127.0.0.1 localhost\n127.0.1.1 {hostname}\n::1 localhost ip6-localhost ip6-loopback\n");
     let switch = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n\
                   protocols: files\nservices: files\nrpc: files\n";
     [

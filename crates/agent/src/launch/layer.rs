@@ -79,7 +79,8 @@ fn overlay(release: &Path, app: u32, ids: &Identities) -> Result<(), Error> {
     mounts::attach(&lower, Path::new(LOWER))?;
     let options = "lowerdir=.lower,upperdir=.layer/upper,workdir=.layer/work,redirect_dir=on,volatile";
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOATIME;
-    mount(Some("overlay"), "app", Some("overlay"), flags, Some(options)).doing("mount the app's directory")?;
+    mount(Some("overlay"), "app", Some("overlay"), flags, Some(options))
+        .doing("mount the app's directory")?;
     umount2(LOWER, MntFlags::MNT_DETACH).doing("hide the release")?;
     fs::remove_dir(LOWER).doing("remove the release's directory")
 }

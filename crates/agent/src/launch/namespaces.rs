@@ -18,7 +18,8 @@ pub(crate) fn enter(hostname: &str) -> Result<(), Error> {
         | CloneFlags::CLONE_NEWPID;
     unshare(all).doing("make namespaces")?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).doing("separate the mounts from the host's")?;
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        .doing("separate the mounts from the host's")?;
     nix::unistd::sethostname(hostname).doing("set the host name")?;
     loopback_up().doing("raise the loopback interface")
 }

@@ -25,9 +25,11 @@ const MAX_LOCKED: rlim_t = 8 * 1024 * 1024;
 
 /// Lowers what the server's own limits may have left high. No limit is ever raised past what this process was given.
 pub(crate) fn limit_resources() -> Result<(), Error> {
-    for (resource, most) in
-        [(Resource::RLIMIT_CORE, 0), (Resource::RLIMIT_NOFILE, MAX_FILES), (Resource::RLIMIT_MEMLOCK, MAX_LOCKED)]
-    {
+    for (resource, most) in [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NOFILE, MAX_FILES),
+        (Resource::RLIMIT_MEMLOCK, MAX_LOCKED),
+    ] {
         let (_, hard) = getrlimit(resource).doing("read a resource limit")?;
         let most = hard.min(most);
         setrlimit(resource, most, most).doing("lower a resource limit")?;

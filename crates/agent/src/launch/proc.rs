@@ -50,5 +50,6 @@ pub(crate) fn mount(block: u32) -> Result<(), Error> {
 }
 
 fn mount_at(target: &Path, kind: &str, flags: MsFlags, options: &str) -> Result<(), Error> {
-    mount::mount(Some(kind), target, Some(kind), flags, Some(options)).doing(format!("mount {}", target.display()))
+    mount::mount(Some(kind), target, Some(kind), flags, Some(options))
+        .doing(format!("mount {}", target.display()))
 }

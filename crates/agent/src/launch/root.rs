@@ -24,7 +24,10 @@ const SYSTEM: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libo32", "li
 /// Builds the root from the host's files and pivots into it: the host's tree is gone from this process afterwards.
 pub(crate) fn build(launch: &Launch, ids: &Identities) -> Result<(), Error> {
     let block = ids.block;
-    let staging = launch.staging.to_str().ok_or_else(|| Error::Refused("the data directory's path is not UTF-8".to_owned()))?;
+    let staging = launch
+        .staging
+        .to_str()
+        .ok_or_else(|| Error::Refused("the data directory's path is not UTF-8".to_owned()))?;
     let options = format!("mode=755,size=16m,nr_inodes=8k,uid={block},gid={block}");
     mounts::fresh("tmpfs", staging, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, &options)?;
     std::env::set_current_dir(staging).doing("enter the new root")?;
@@ -104,7 +107,10 @@ fn pivot() -> Result<(), Error> {
 fn place(tree: &OwnedFd, target: &Path, block: u32) -> Result<(), Error> {
     let plain = target.is_absolute() && !target.components().any(|c| c == Component::ParentDir);
     if !plain {
-        return Err(Error::Refused(format!("a mount's place must be an absolute path without `..`, not {}", target.display())));
+        return Err(Error::Refused(format!(
+            "a mount's place must be an absolute path without `..`, not {}",
+            target.display()
+        )));
     }
     let owner = if target.starts_with(APP_HOME) { block + APP_USER } else { 0 };
     let made = with_file_owner(owner, || fs::create_dir_all(target));

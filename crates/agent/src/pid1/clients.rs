@@ -73,7 +73,8 @@ impl Clients {
     pub(crate) fn answer(&mut self, id: u64, reply: &Reply) {
         let Some(client) = self.all.iter_mut().find(|client| client.id == id) else { return };
         // A socket's buffer takes a whole frame: who has not read the last answers is broken.
-        let sent = encode(reply, MAX_FRAME).map_err(io::Error::other).and_then(|f| client.stream.write_all(&f));
+        let sent =
+            encode(reply, MAX_FRAME).map_err(io::Error::other).and_then(|f| client.stream.write_all(&f));
         client.open = sent.is_ok();
         self.all.retain(|client| client.open);
     }

@@ -46,7 +46,11 @@ pub(crate) fn start(
     }
 }
 
-fn keep(script: &str, variables: &BTreeMap<String, String>, outputs: (OwnedFd, OwnedFd)) -> std::io::Result<i32> {
+fn keep(
+    script: &str,
+    variables: &BTreeMap<String, String>,
+    outputs: (OwnedFd, OwnedFd),
+) -> std::io::Result<i32> {
     // An own group: what is sent to the worker's does not reach its keeper.
     nix::unistd::setsid()?;
     sys::adopt_orphans()?;
@@ -107,7 +111,8 @@ fn end_tree() {
 fn parents() -> BTreeMap<i32, i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = entries.filter_map(|e| e.file_name().to_str()?.parse::<i32>().ok());
-    pids.filter_map(|pid| Some((pid, parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?))).collect()
+    pids.filter_map(|pid| Some((pid, parent(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)?)))
+        .collect()
 }
 
 /// The fourth field of a `stat` line; the second is the program's name, which may hold anything but ends with the last `)`.
@@ -119,8 +124,11 @@ fn descendants(root: i32, parents: &BTreeMap<i32, i32>) -> BTreeSet<i32> {
     let mut found = BTreeSet::new();
     loop {
         let below = |pid: &i32| *pid == root || found.contains(pid);
-        let more: Vec<i32> =
-            parents.iter().filter(|(pid, parent)| below(parent) && !found.contains(*pid)).map(|(pid, _)| *pid).collect();
+        let more: Vec<i32> = parents
+            .iter()
+            .filter(|(pid, parent)| below(parent) && !found.contains(*pid))
+            .map(|(pid, _)| *pid)
+            .collect();
         if more.is_empty() {
             return found;
         }

@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn only_listening_rows_count() {
-        let listening = "   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1";
+        let listening =
+            "   0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 1 1";
         let established = listening.replace(" 0A ", " 01 ");
         assert_eq!(parse(listening), Some("127.0.0.1:3000".parse().expect("address")));
         assert_eq!(parse(&established), None);
@@ -70,7 +71,8 @@ mod tests {
     #[test]
     fn version_six_is_read_too() {
         let any = "0: 00000000000000000000000000000000:1F90 00000000000000000000000000000000:0000 0A rest";
-        let loopback = "0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A rest";
+        let loopback =
+            "0: 00000000000000000000000001000000:1F90 00000000000000000000000000000000:0000 0A rest";
         assert_eq!(parse(any), Some("[::]:8080".parse().expect("address")));
         assert_eq!(parse(loopback), Some("[::1]:8080".parse().expect("address")));
     }

@@ -25,7 +25,9 @@ pub(crate) fn run(
     ready: impl FnOnce() -> io::Result<()>,
 ) -> ExitCode {
     // Nobody is left to hear an error: without its agent the instance ends, which the runtime sees.
-    let run = || Supervisor::new(program, listener, log).and_then(|s| ready().map(|()| s)).and_then(Supervisor::run);
+    let run = || {
+        Supervisor::new(program, listener, log).and_then(|s| ready().map(|()| s)).and_then(Supervisor::run)
+    };
     match run() {
         Ok(never) => match never {},
         Err(_) => ExitCode::FAILURE,

@@ -108,7 +108,10 @@ impl Outputs {
             return;
         }
         if self.dropped > 0 {
-            let text = format!("{} lines were dropped here: the instance wrote more than its log takes", self.dropped);
+            let text = format!(
+                "{} lines were dropped here: the instance wrote more than its log takes",
+                self.dropped
+            );
             let note = LogLine { at: line.at, stage: line.stage.clone(), error: true, text };
             self.dropped = 0;
             write(&note, batch);
@@ -188,7 +191,9 @@ fn line(stage: &str, error: bool, text: &[u8]) -> LogLine {
 }
 
 fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -222,7 +227,11 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_stay_bounded() {
         let lines = cut(&[&vec![0xff; 3 * MAX_LINE]]);
-        assert!(lines.iter().all(|l| l.len() <= MAX_LINE), "{:?}", lines.iter().map(String::len).collect::<Vec<_>>());
+        assert!(
+            lines.iter().all(|l| l.len() <= MAX_LINE),
+            "{:?}",
+            lines.iter().map(String::len).collect::<Vec<_>>()
+        );
         assert_eq!(lines.len(), 3);
     }
 }

@@ -36,7 +36,8 @@ fn become_app() -> io::Result<()> {
     setsid()?;
     // The file belongs to this process only while it is dumpable; the next change of user ends that.
     sys::set_dumpable(true)?;
-    std::fs::write("/proc/self/oom_score_adj", b"0")?;
+    // Whatever the server's own score: for want of memory the app goes first, never its agent.
+    std::fs::write("/proc/self/oom_score_adj", b"300")?;
     let (user, group) = (Uid::from_raw(APP_USER), Gid::from_raw(APP_USER));
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;

@@ -252,7 +252,9 @@ impl Supervisor {
                 stop.killed = true;
                 signal_all(Signal::SIGKILL);
             }
-            None if !self.childless && matches!(self.current, Current::Ended { .. }) => signal_all(Signal::SIGKILL),
+            None if !self.childless && matches!(self.current, Current::Ended { .. }) => {
+                signal_all(Signal::SIGKILL)
+            }
             _ => {}
         }
     }

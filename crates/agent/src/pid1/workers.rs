@@ -35,9 +35,15 @@ enum State {
     Idle,
     /// Started again at this instant.
     Waiting(Instant),
-    Running { keeper: Pid, since: Instant },
+    Running {
+        keeper: Pid,
+        since: Instant,
+    },
     /// Asked to end; killed at this instant.
-    Ending { keeper: Pid, by: Instant },
+    Ending {
+        keeper: Pid,
+        by: Instant,
+    },
 }
 
 /// All workers of an instance.
@@ -49,7 +55,8 @@ pub(crate) struct Workers {
 impl Workers {
     /// None of them runs yet.
     pub(crate) fn new(scripts: &[String]) -> Self {
-        let worker = |script: &String| Worker { script: script.clone(), state: State::Idle, delay: MIN_DELAY };
+        let worker =
+            |script: &String| Worker { script: script.clone(), state: State::Idle, delay: MIN_DELAY };
         Self { all: scripts.iter().map(worker).collect() }
     }
 
@@ -93,7 +100,14 @@ impl Workers {
     }
 
     /// A child of the agent ended; true if it was a worker's keeper. `again`: workers shall run.
-    pub(crate) fn ended(&mut self, pid: Pid, code: i32, again: bool, outputs: &mut Outputs, now: Instant) -> bool {
+    pub(crate) fn ended(
+        &mut self,
+        pid: Pid,
+        code: i32,
+        again: bool,
+        outputs: &mut Outputs,
+        now: Instant,
+    ) -> bool {
         for worker in &mut self.all {
             let since = match worker.state {
                 State::Running { keeper, since } if keeper == pid => since,
@@ -152,7 +166,8 @@ impl Worker {
             self.delay = MIN_DELAY;
         }
         let seconds = self.delay.as_secs();
-        outputs.say(STAGE, &format!("The worker ended with exit code {code}; it starts again in {seconds} s"));
+        outputs
+            .say(STAGE, &format!("The worker ended with exit code {code}; it starts again in {seconds} s"));
         self.wait(now);
     }
 

@@ -157,6 +157,7 @@ impl Draft {
         }
         self.end_all("the app was stopped");
         self.rows.app.stopped = Some(self.rows.app.requests);
+        self.rows.app.last_failed = None;
         let now = self.now;
         if let Some(id) = self.rows.live().map(|e| e.id.clone())
             && let Some(row) = self.rows.environment_mut(&id)

@@ -4,7 +4,7 @@ use super::{
     app::Rows,
     deployment::{Deployment, End, Phase},
     environment::{Environment, State},
-    event::{Change, Event, EventKind, Mail},
+    event::{Change, Event, EventKind, Mail, Transition},
     phases::{self, Happening, Illegal},
     plan, route,
     states::{self, Motion},
@@ -24,6 +24,7 @@ pub(crate) struct Draft {
     before: Rows,
     events: Vec<Event>,
     mails: Vec<Mail>,
+    transitions: Vec<Transition>,
     illegal: Option<Illegal>,
 }
 
@@ -35,6 +36,7 @@ impl Draft {
             before: rows.clone(),
             events: Vec::new(),
             mails: Vec::new(),
+            transitions: Vec::new(),
             illegal: None,
         }
     }
@@ -43,6 +45,7 @@ impl Draft {
     pub(crate) fn finish(mut self) -> Result<Option<Change>, Illegal> {
         super::settle::settle(&mut self);
         self.compute_route();
+        self.close_replaced();
         if let Some(illegal) = self.illegal {
             return Err(illegal);
         }
@@ -55,7 +58,12 @@ impl Draft {
         self.rows.app.version += 1;
         let serving = self.serving();
         self.mails.iter_mut().for_each(|mail| mail.serving.clone_from(&serving));
-        Ok(Some(Change { rows: self.rows, events: self.events, mails: self.mails }))
+        Ok(Some(Change {
+            rows: self.rows,
+            events: self.events,
+            mails: self.mails,
+            transitions: self.transitions,
+        }))
     }
 
     /// Has anything been changed or said so far?
@@ -88,10 +96,12 @@ impl Draft {
     pub(crate) fn deployment(&mut self, id: &DeploymentId, happening: Happening) -> bool {
         let now = self.now;
         let Some(row) = self.rows.deployment_mut(id) else { return false };
+        let taken = Transition { row: id.to_string(), from: row.phase.word(), happening: happening.word() };
         match phases::apply(&row.phase, happening) {
             Ok(phase) => {
                 row.phase = phase;
                 stamp(row, now);
+                self.transitions.push(taken);
                 true
             }
             Err(illegal) => {
@@ -105,6 +115,7 @@ impl Draft {
     pub(crate) fn environment(&mut self, id: &EnvironmentId, motion: Motion) -> bool {
         let now = self.now;
         let Some(row) = self.rows.environment_mut(id) else { return false };
+        let taken = Transition { row: id.to_string(), from: row.state.word(), happening: motion.word() };
         match states::apply(row.state, motion) {
             Ok(state) => {
                 row.state = state;
@@ -113,6 +124,7 @@ impl Draft {
                 if !matches!(state, State::Up | State::Draining { .. }) {
                     row.instances.clear();
                 }
+                self.transitions.push(taken);
                 true
             }
             Err(illegal) => {
@@ -133,6 +145,19 @@ impl Draft {
     /// The place that a candidate takes: the one that is not live's.
     pub(crate) fn free_colour(&self) -> Colour {
         self.rows.live().map_or(Colour::Blue, |live| live.colour.other())
+    }
+
+    /// A deployment that was replaced before the router ever served it has its verdict now.
+    fn close_replaced(&mut self) {
+        let now = self.now;
+        let running = self.rows.app.stopped.is_none() && self.rows.app.deleted.is_none();
+        let live = self.rows.live().filter(|_| running).map(|e| e.deployment.clone());
+        let open = |d: &&mut Deployment| matches!(d.phase, Phase::Baked { .. }) && d.times.ended.is_none();
+        for row in self.rows.deployments.iter_mut().filter(open) {
+            if live.as_ref() != Some(&row.id) {
+                row.times.ended = Some(now);
+            }
+        }
     }
 
     fn compute_route(&mut self) {

@@ -118,6 +118,17 @@ pub struct Serving {
     pub commit: Commit,
 }
 
+/// One transition of one row, for the operator's log and for tests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The deployment's or environment's id.
+    pub row: String,
+    /// Where it was.
+    pub from: &'static str,
+    /// What happened to it.
+    pub happening: &'static str,
+}
+
 /// What is committed in one transaction. `rows.app.version` is the base's plus one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
@@ -127,4 +138,6 @@ pub struct Change {
     pub events: Vec<Event>,
     /// Mails to queue.
     pub mails: Vec<Mail>,
+    /// The transitions that were taken, in order. Not to be stored.
+    pub transitions: Vec<Transition>,
 }

@@ -200,14 +200,14 @@ fn cap_the_oldest(draft: &mut Draft) {
         .environments
         .iter()
         .filter_map(|e| match e.state {
-            State::Draining { cap, drained: false, .. } => Some((e.since, e.id.clone(), cap)),
+            State::Draining { cap, drained: false, .. } if cap > now => Some((e.since, e.id.clone())),
             _ => None,
         })
         .collect();
     draining.sort();
     let surplus = draining.len().saturating_sub(MAX_DRAINING);
-    for (_, id, cap) in draining.into_iter().take(surplus) {
-        if cap > now && draft.environment(&id, Motion::IsCapped { cap: now }) {
+    for (_, id) in draining.into_iter().take(surplus) {
+        if draft.environment(&id, Motion::IsCapped { cap: now }) {
             draft.event(
                 EventKind::Draining,
                 None,

@@ -53,8 +53,8 @@ impl Rows {
             (true, false) if self.app.last_failed.is_some() => Status::RestartFailed,
             (true, false) => Status::Running,
             (false, true) => Status::Starting,
-            (false, false) if self.app.stopped.is_some() || self.app.deleted.is_some() => Status::Stopped,
-            (false, false) if self.live().is_some() => Status::Starting,
+            (false, false) if self.app.deleted.is_some() => Status::Stopped,
+            (false, false) if self.live().is_some() && self.app.stopped.is_none() => Status::Starting,
             (false, false) if self.app.last_failed.is_some() => Status::StartFailed,
             (false, false) => Status::Stopped,
         }

@@ -13,6 +13,7 @@ mod netlink;
 mod pool;
 mod rules;
 mod sysctl;
+pub(crate) mod trial;
 
 use crate::dns::Relay;
 use nix::sys::stat::fstat;

@@ -5,6 +5,7 @@
 
 use super::{kinds, script};
 use crate::release::{Kind, Run};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use teal_runtime::Command;
 
@@ -25,7 +26,7 @@ pub trait Files {
 }
 
 /// What is to be done with a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Its type.
     pub kind: Kind,

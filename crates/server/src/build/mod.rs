@@ -3,11 +3,17 @@
 //! Code of users never runs outside an instance of the runtime, and nothing here may follow a link that such code made.
 //! What is kept of a build is in [`crate::release`]; who wants it built, and when, is the driver's.
 
+pub mod builder;
+mod course;
 pub mod detect;
 mod disk;
+mod follow;
+mod job;
 mod kinds;
+mod notes;
 mod script;
 pub mod site;
+mod tail;
 pub mod tree;
 pub mod variables;
 

@@ -87,7 +87,7 @@ impl Platform {
         }
         let name: String = crate::log::harmless(name).chars().take(MAX_NAME).collect();
         let secret = secrets::new_secret().map_err(|error| Error::Internal(error.to_string()))?;
-        let id = format!("t-{}", ulid::Ulid::new().to_string().to_lowercase());
+        let id = super::new_id("t");
         let at = now();
         self.store().add_token(id.clone(), name.clone(), user.to_owned(), &secret, at).await?;
         tracing::info!(by = who.user, user, token = id, "token made");

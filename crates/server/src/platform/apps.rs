@@ -34,8 +34,7 @@ impl Platform {
             return Err(Error::invalid("that is not a name for an app", hint));
         }
         let config = AppConfig::of(&new.config).map_err(|why| Error::invalid(why, "see `teal config list` for all settings"))?;
-        let id = format!("a-{}", ulid::Ulid::new().to_string().to_lowercase());
-        let id: AppId = id.parse().map_err(|_| Error::Internal("no id for the app".into()))?;
+        let id: AppId = super::new_id("a").parse().map_err(|_| Error::Internal("no id for the app".into()))?;
         let domain = format!("{name}.{}", self.config().base_domain);
         let app = App::new(id.clone(), name.clone(), vec![domain], config.machine());
         match self.store().create_app(app, new.config).await {

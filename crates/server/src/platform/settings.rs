@@ -147,7 +147,7 @@ impl Platform {
                 author: Some(who.user.clone()),
                 text: what.to_owned(),
             };
-            let change = Change { rows, events: vec![event], mails: Vec::new() };
+            let change = Change { rows, events: vec![event], mails: Vec::new(), transitions: Vec::new() };
             if self.inner.world.commit(base, &change).await? == Committed::Ok {
                 return Ok(());
             }

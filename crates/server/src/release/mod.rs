@@ -91,13 +91,11 @@ impl Releases {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn open(directory: &Path) -> Result<Self, Error> {
-        let (store, cache) = (directory.join("sealed"), directory.join("cache"));
-        for path in [&store, &cache] {
-            fs::create_dir_all(path).map_err(Error::io("make", path))?;
-        }
-        let releases = Self { directory: store, cache };
-        releases.empty_bin()?;
+    pub fn open(directory: PathBuf) -> io::Result<Self> {
+        let releases = Self { cache: directory.join("cache"), directory: directory.join("sealed") };
+        fs::create_dir_all(&releases.cache)?;
+        fs::create_dir_all(&releases.directory)?;
+        empty(releases.binned().map_err(io::Error::other)?);
         Ok(releases)
     }
 
@@ -144,13 +142,17 @@ impl Releases {
         Ok(Some(Release { id: id.clone(), tree: home.join("tree"), meta }))
     }
 
-    /// Removes every release that is not named here and older than `grace` ([`GRACE`]), with what the build cache knows of it.
-    /// Answers what was removed.
-    ///
-    /// # Errors
-    /// If something cannot be removed; what is half removed is removed by the next call.
-    pub fn collect(&self, keep: &HashSet<ReleaseId>, grace: Duration) -> Result<Vec<ReleaseId>, Error> {
-        let mut removed = Vec::new();
+    /// Removes every release that is not named here and older than [`GRACE`], with what the build cache knows of it. The removal itself goes
+    /// on in the background; what cannot be removed is tried again by the next call.
+    pub fn collect(&self, keep: &HashSet<ReleaseId>) {
+        if let Err(error) = self.collect_older(keep, GRACE) {
+            tracing::warn!(%error, "releases that nobody needs cannot be removed yet");
+        }
+    }
+
+    /// Answers how many lost their name.
+    fn collect_older(&self, keep: &HashSet<ReleaseId>, grace: Duration) -> Result<usize, Error> {
+        let mut removed = 0;
         for entry in fs::read_dir(&self.directory).map_err(Error::io("list", &self.directory))? {
             let entry = entry.map_err(Error::io("list", &self.directory))?;
             let Ok(id) = entry.file_name().to_string_lossy().parse::<ReleaseId>() else { continue };
@@ -158,27 +160,45 @@ impl Releases {
                 continue;
             }
             // Out of its name first: a release that is half removed must not be found.
-            let bin = self.directory.join(format!(".bin-{id}"));
+            let bin = self.directory.join(format!("{BIN}{id}"));
             fs::rename(entry.path(), &bin).map_err(Error::io("remove", &entry.path()))?;
-            removed.push(id);
+            removed += 1;
         }
-        self.empty_bin()?;
+        let binned = self.binned()?;
+        if !binned.is_empty() {
+            in_background(move || empty(binned));
+        }
         self.forget_missing()?;
         Ok(removed)
     }
 
-    fn empty_bin(&self) -> Result<(), Error> {
-        for entry in fs::read_dir(&self.directory).map_err(Error::io("list", &self.directory))? {
-            let entry = entry.map_err(Error::io("list", &self.directory))?;
-            if entry.file_name().to_string_lossy().starts_with(".bin-") {
-                remove(&entry.path())?;
-            }
-        }
-        Ok(())
+    fn binned(&self) -> Result<Vec<PathBuf>, Error> {
+        let entries = fs::read_dir(&self.directory).map_err(Error::io("list", &self.directory))?;
+        let bins = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(BIN));
+        Ok(bins.map(|entry| entry.path()).collect())
     }
 
     fn home(&self, id: &ReleaseId) -> PathBuf {
         self.directory.join(id.as_str())
+    }
+}
+
+/// The beginning of the name of what is about to be removed.
+const BIN: &str = ".bin-";
+
+fn empty(binned: Vec<PathBuf>) {
+    for path in binned {
+        if let Err(error) = remove(&path) {
+            tracing::warn!(%error, "a release that nobody needs cannot be removed yet");
+        }
+    }
+}
+
+/// Removing a large tree takes seconds: not on a thread that others wait for.
+pub(crate) fn in_background(work: impl FnOnce() + Send + 'static) {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
     }
 }
 
@@ -189,7 +209,7 @@ fn young(path: &Path, grace: Duration) -> bool {
 
 /// Makes a release young again: somebody is about to use it.
 fn touch(home: &Path) -> Result<(), Error> {
-    let now = SystemTime::now();
+    let now = SystemTime::UNIX_EPOCH + Duration::from_millis(crate::world::now().0);
     let opened = fs::File::open(home).and_then(|file| file.set_modified(now));
     opened.map_err(Error::io("touch", home))
 }

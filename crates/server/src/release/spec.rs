@@ -5,7 +5,7 @@ use crate::build::variables::{Context, Purpose, variables};
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 use teal_core::{
     id::{AppId, DeploymentId, EnvironmentId},
@@ -13,8 +13,8 @@ use teal_core::{
 };
 use teal_runtime::{InstanceSpec, Limits, Mount, Tree};
 
-/// Where the `teal` binary is inside an instance that needs it.
-pub const STATIC_SERVER: &str = "/opt/teal/teal";
+/// Where the directory with the `teal` binary is inside an instance that needs it. A runtime without mounts turns variables that name it.
+pub const STATIC_SERVER: &str = "/opt/teal";
 
 /// What an environment adds to its release.
 #[derive(Debug, Clone)]
@@ -37,10 +37,8 @@ pub struct Environment {
     pub limits: Limits,
     /// Addresses that requests come from.
     pub proxies: Vec<IpAddr>,
-    /// The `teal` binary on this host.
-    pub teal: PathBuf,
-    /// The runtime has directories of its own (not so the process runtime: there every path is the host's).
-    pub isolated: bool,
+    /// The directory of this host that holds the `teal` binary and nothing else (`Builder::server`).
+    pub server: PathBuf,
 }
 
 /// What to run as the environment's `number`th instance.
@@ -61,9 +59,12 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
     let mut all = variables(&context, &run.variables, &environment.variables);
     let mut mounts = Vec::new();
     if run.needs_teal || release.meta.kind == Kind::Static {
-        let (path, mount) = place(&environment.teal, Path::new(STATIC_SERVER), environment.isolated, false);
-        all.insert("TEAL_BINARY".into(), path);
-        mounts.extend(mount);
+        all.insert("TEAL_BINARY".into(), format!("{STATIC_SERVER}/teal"));
+        mounts.push(Mount {
+            source: environment.server.clone(),
+            target: STATIC_SERVER.into(),
+            writable: false,
+        });
     }
     InstanceSpec {
         id,
@@ -77,13 +78,4 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
         mounts,
         egress: true,
     }
-}
-
-/// How an instance names a path of the host, and the mount that it needs for it.
-pub(crate) fn place(host: &Path, inside: &Path, isolated: bool, writable: bool) -> (String, Option<Mount>) {
-    if !isolated {
-        return (host.display().to_string(), None);
-    }
-    let mount = Mount { source: host.to_owned(), target: inside.to_owned(), writable };
-    (inside.display().to_string(), Some(mount))
 }

@@ -33,7 +33,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let releases = Releases::open(&directory.path().join("releases")).expect("opened");
+        let releases = Releases::open(directory.path().join("releases")).expect("opened");
         Self { directory, releases }
     }
 
@@ -166,8 +166,9 @@ fn what_nobody_keeps_is_removed_with_its_cache() {
     fixture.releases.remember("k1", &kept).expect("noted");
     fixture.releases.remember("k2", &lost).expect("noted");
     let keep = HashSet::from([kept.clone()]);
-    assert_eq!(fixture.releases.collect(&keep, GRACE).expect("collected"), [], "too young");
-    assert_eq!(fixture.releases.collect(&keep, Duration::ZERO).expect("collected"), [lost.clone()]);
+    fixture.releases.collect(&keep);
+    assert!(fixture.releases.get(&lost).expect("read").is_some(), "too young");
+    assert_eq!(fixture.releases.collect_older(&keep, Duration::ZERO).expect("collected"), 1);
     assert_eq!(fixture.releases.get(&lost).expect("read"), None);
     assert_eq!(fixture.releases.cached("k1").expect("read").expect("there").id, kept);
     assert_eq!(fixture.releases.cached("k2").expect("read"), None);
@@ -180,7 +181,7 @@ fn an_interrupted_removal_is_finished_at_the_next_start() {
     let bin = fixture.releases.directory.join(".bin-r-0");
     fs::create_dir_all(bin.join("tree/locked")).expect("made");
     fs::set_permissions(bin.join("tree/locked"), fs::Permissions::from_mode(0o000)).expect("set");
-    Releases::open(&fixture.directory.path().join("releases")).expect("opened");
+    Releases::open(fixture.directory.path().join("releases")).expect("opened");
     assert!(!bin.exists());
 }
 
@@ -217,8 +218,7 @@ fn an_environment_makes_a_release_run() {
         variables: BTreeMap::from([("PYTHONUNBUFFERED".into(), "0".into())]),
         limits: Limits { memory_mib: 512, cpu_milli: 1000, pids: 100, disk_mib: 100 },
         proxies: vec![],
-        teal: "/usr/bin/teal".into(),
-        isolated: true,
+        server: "/data/static-server".into(),
     };
     let release =
         Release { id: "r-1".parse().expect("legal"), tree: "/r/tree".into(), meta: meta(Kind::Static, "go") };
@@ -229,8 +229,7 @@ fn an_environment_makes_a_release_run() {
     assert_eq!(spec.variables["INSTANCE_NUMBER"], "2");
     assert_eq!(spec.variables["COMMIT_ID"], "other");
     assert_eq!(spec.variables["PYTHONUNBUFFERED"], "0");
-    assert_eq!(spec.variables["TEAL_BINARY"], STATIC_SERVER);
-    assert_eq!(spec.mounts[0].target, Path::new(STATIC_SERVER));
-    let bare = run_spec(&release, &Environment { isolated: false, ..environment }, 0);
-    assert_eq!((bare.variables["TEAL_BINARY"].as_str(), bare.mounts.len()), ("/usr/bin/teal", 0));
+    assert_eq!(spec.variables["TEAL_BINARY"], "/opt/teal/teal");
+    assert_eq!(spec.mounts[0].target, Path::new("/opt/teal"));
+    assert!(!spec.mounts[0].writable);
 }

@@ -7,7 +7,7 @@ mod apps;
 mod mails;
 mod rows;
 
-pub use apps::AppRow;
+pub use apps::{AppRow, Variables};
 pub use mails::QueuedMail;
 pub use rows::Commit;
 

@@ -30,8 +30,7 @@ impl World {
             variables,
             limits: limits(&config),
             proxies: Vec::new(),
-            teal: self.program.clone(),
-            isolated: self.runtime.is_isolated(),
+            server: self.builder.server().to_owned(),
         };
         Ok(release::run_spec(&release, &facts, number))
     }
