@@ -19,7 +19,7 @@ pub(crate) fn rules() -> Result<(), Error> {
 /// Makes a pair of interfaces in a network namespace of its own, which goes with its thread.
 pub(crate) fn pair() -> Result<(), Error> {
     let failed = |source| Error::Io { what: "a network namespace could not be made".to_owned(), source };
-    let trial = || {
+    let trial = move || {
         unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
         let own = File::open("/proc/thread-self/ns/net").map_err(failed)?;
         netlink::with(None, async |handle| netlink::create(handle, "tltrial", 1500, &own).await)

@@ -74,7 +74,8 @@ impl Tail {
             if !replaced || open.more()? {
                 return Ok(lines);
             }
-            self.open = self.next(open.inode)?;
+            let inode = open.inode;
+            self.open = self.next(inode)?;
         }
     }
 
