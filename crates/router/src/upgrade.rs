@@ -31,7 +31,7 @@ use tokio::{
 /// Both sides have to give their connection away within this time after the 101.
 const HAND_OVER: Duration = Duration::from_secs(10);
 
-/// One side has ended: how long the other may go on.
+/// One side has ended: how long the other may go on. A WebSocket whose one side has ended has nothing more to say, and gets [`LAST_FRAME`].
 const LINGER: Duration = Duration::from_secs(60);
 
 /// A cut WebSocket: how long its present frame may take, and then the client's own close.
@@ -69,7 +69,7 @@ pub(crate) fn begin(
 async fn carry(mut client: Stream, mut app: Stream, websocket: bool, order: impl Future<Output = ()>) {
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
     let mut order = pin!(order);
-    let mut linger = None;
+    let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
     let cut = poll_fn(|cx| {
         let upward = up.poll(cx, &mut client, &mut app, u64::MAX);
         let downward = down.poll(cx, &mut app, &mut client, u64::MAX);
@@ -78,7 +78,7 @@ async fn carry(mut client: Stream, mut app: Stream, websocket: bool, order: impl
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(false),
             (Poll::Pending, Poll::Pending) => (),
             _ => {
-                let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                 if linger.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(false);
                 }
