@@ -4,6 +4,7 @@
 
 use crate::{
     body::Answer,
+    serve::Client,
     table::Busy,
     traffic::{Ticket, cut_ordered},
     websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames},
@@ -20,6 +21,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -47,20 +49,22 @@ pub(crate) fn begin(
     worker: &Worker,
     mut response: Response<Incoming>,
     protocol: &HeaderValue,
-    client: OnUpgrade,
+    client: (OnUpgrade, Rc<Client>),
     counted: (Ticket, Busy),
 ) -> Response<Answer> {
     let (mut ticket, busy) = counted;
     ticket.upgrade();
+    let (on_client, client) = client;
+    client.rest();
     let order = cut_ordered(ticket.counters().cuts());
     let app = hyper::upgrade::on(&mut response);
     let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
     worker.tasks.spawn_local(async move {
-        let streams = async { tokio::try_join!(client, app) };
-        if let Ok(Ok((client, app))) = timeout(HAND_OVER, streams).await {
-            carry(TokioIo::new(client), TokioIo::new(app), websocket, order).await;
+        let streams = async { tokio::try_join!(on_client, app) };
+        if let Ok(Ok((down, up))) = timeout(HAND_OVER, streams).await {
+            carry(TokioIo::new(down), TokioIo::new(up), websocket, order).await;
         }
-        drop((ticket, busy));
+        drop((ticket, busy, client));
     });
     response.map(|_| Answer::Page(Full::default()))
 }

@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod edges;
 mod fallback;
+mod measure;
 mod rig;
 mod streams;
 mod supervisor;

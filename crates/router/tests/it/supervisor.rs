@@ -43,14 +43,14 @@ fn worker_process() {
     teal_router::run(options).expect("runs");
 }
 
-struct Supervised {
+pub(crate) struct Supervised {
     directory: tempfile::TempDir,
     supervisor: Child,
     worker: Option<Pid>,
 }
 
 impl Supervised {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut command = Command::new(std::env::current_exe().expect("this binary"));
         command.args(["--exact", "supervisor::supervisor_process", "--nocapture"]);
@@ -61,12 +61,12 @@ impl Supervised {
         supervised
     }
 
-    fn place(&self) -> &Path {
+    pub(crate) fn place(&self) -> &Path {
         self.directory.path()
     }
 
     /// Waits for a worker that serves; it tells its process in the hello.
-    fn wait_for_worker(&mut self) -> SocketAddr {
+    pub(crate) fn wait_for_worker(&mut self) -> SocketAddr {
         let (ready, socket) = (self.place().join("ready"), self.place().join("control"));
         until("a worker serves", || {
             ready.exists() && std::os::unix::net::UnixStream::connect(&socket).is_ok()
@@ -81,6 +81,16 @@ impl Supervised {
         http[0]
     }
 
+    /// The worker's process.
+    pub(crate) fn worker(&self) -> i32 {
+        self.worker.expect("known").as_raw()
+    }
+
+    /// The supervisor's process.
+    pub(crate) fn pid(&self) -> i32 {
+        i32::try_from(self.supervisor.id()).expect("a process")
+    }
+
     fn kill_worker(&mut self) {
         std::fs::remove_file(self.place().join("ready")).expect("removes");
         kill(self.worker.expect("known"), Signal::SIGKILL).expect("kills");
@@ -89,7 +99,7 @@ impl Supervised {
 
 impl Drop for Supervised {
     fn drop(&mut self) {
-        let _ = kill(Pid::from_raw(i32::try_from(self.supervisor.id()).expect("a process")), Signal::SIGTERM);
+        let _ = kill(Pid::from_raw(self.pid()), Signal::SIGTERM);
         let _ = self.supervisor.wait();
     }
 }
@@ -130,8 +140,7 @@ fn stopping_the_supervisor_stops_its_worker() {
     let mut supervised = Supervised::start();
     let address = supervised.wait_for_worker();
     let worker = supervised.worker.expect("known");
-    kill(Pid::from_raw(i32::try_from(supervised.supervisor.id()).expect("a process")), Signal::SIGTERM)
-        .expect("signals");
+    kill(Pid::from_raw(supervised.pid()), Signal::SIGTERM).expect("signals");
     assert!(supervised.supervisor.wait().expect("ends").success());
     assert!(is_gone(worker));
     assert!(std::net::TcpStream::connect(address).is_err());
@@ -150,6 +159,6 @@ fn a_worker_does_not_outlive_a_killed_supervisor_for_long() {
 #[test]
 fn the_supervisor_has_a_session_of_its_own() {
     let supervised = Supervised::start();
-    let pid = Pid::from_raw(i32::try_from(supervised.supervisor.id()).expect("a process"));
+    let pid = Pid::from_raw(supervised.pid());
     assert_eq!(nix::unistd::getsid(Some(pid)).expect("a session"), pid);
 }
