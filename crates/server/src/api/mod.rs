@@ -1,0 +1,1 @@
+//! The HTTP API: axum routes over the platform, and the OpenAPI document.

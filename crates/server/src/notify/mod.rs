@@ -1,0 +1,1 @@
+//! Mail: an outbox that is retried until delivered.
