@@ -171,6 +171,14 @@ impl Draft {
         for environment in environments.iter_mut() {
             environment.routed |= route::mentions(app.routing.asked.as_ref(), &environment.id);
         }
+        self.assign_singletons();
+    }
+
+    /// Written before the effect: who may run workers and crons, and that they may be stopped already.
+    fn assign_singletons(&mut self) {
+        if plan::singletons_leave(&self.rows) {
+            self.rows.app.singletons.given = false;
+        }
         // Whoever is to run workers and crons is written down before the effect, and only once nobody else may.
         if self.rows.app.singletons.holder.is_none() {
             let next = plan::singletons_belong(&self.rows).map(|e: &Environment| e.id.clone());

@@ -45,13 +45,19 @@ pub(crate) fn singletons_belong(rows: &Rows) -> Option<&Environment> {
     (rows.app.routing.served_environment() == Some(&live.id)).then_some(live)
 }
 
+/// Workers and crons are to be taken from where they run; only after the route without it is acknowledged, so that the gap is no
+/// longer than the hand-over itself.
+pub(crate) fn singletons_leave(rows: &Rows) -> bool {
+    let Some(holder) = &rows.app.singletons.holder else { return false };
+    let is_live = rows.live().is_some_and(|live| live.id == *holder);
+    let stays = is_live && rows.app.stopped.is_none() && rows.app.deleted.is_none();
+    !stays && rows.app.routing.is_settled()
+}
+
 fn singletons(rows: &Rows) -> Option<Step> {
     let holder = rows.app.singletons.holder.as_ref()?;
-    let is_live = rows.live().is_some_and(|live| live.id == *holder);
-    let keeps = is_live && rows.app.stopped.is_none() && rows.app.deleted.is_none();
-    if !keeps {
-        // Only after the route without it is acknowledged, so that there is no gap longer than the hand-over itself.
-        return rows.app.routing.is_settled().then(|| Step::Take { environment: holder.clone() });
+    if singletons_leave(rows) {
+        return Some(Step::Take { environment: holder.clone() });
     }
     let runs_them = singletons_belong(rows)?.instances.first().filter(|i| i.is_good())?;
     (!rows.app.singletons.given).then(|| Step::Give { environment: holder.clone(), epoch: runs_them.epoch })
