@@ -20,7 +20,7 @@ use crate::id::{EnvironmentId, InstanceId};
 /// An instance that stayed up this long starts its back-off anew.
 const STEADY_MS: u64 = 600 * SECOND;
 
-impl Draft {
+impl Draft<'_> {
     /// Applies an observation; says whether it was news.
     pub(crate) fn observe(&mut self, observation: &Observation) -> bool {
         match observation {

@@ -144,7 +144,9 @@ fn of_environment(rows: &Rows, environment: &Environment, now: Time) -> Option<S
 
 /// Does the platform restart this environment's instances when they die?
 pub(crate) fn is_tended(rows: &Rows, environment: &Environment) -> bool {
-    let landed = [rows.live().filter(|_| rows.app.stopped.is_none()), rows.standby()];
+    // A stopped app's environment is tended again as soon as a start took it, even if the router never acknowledged the stop.
+    let runs = |live: &&Environment| rows.app.stopped.is_none() || rows.role(&live.id) == Role::Candidate;
+    let landed = [rows.live().filter(runs), rows.standby()];
     rows.app.deleted.is_none() && landed.into_iter().flatten().any(|e| e.id == environment.id)
 }
 
