@@ -3,7 +3,6 @@
 
 use crate::{
     driver::Driver,
-    release,
     world::World,
 };
 use std::{collections::HashSet, time::Duration};
@@ -97,9 +96,7 @@ impl World {
             tracing::info!(instance = %id, "nobody wants this instance: it is removed");
             self.remove_instance(&id).await;
         }
-        if let Err(error) = self.releases.collect(&wanted.releases, release::GRACE) {
-            tracing::warn!(%error, "releases that nobody needs cannot be removed");
-        }
+        self.releases.collect(&wanted.releases);
         self.builder.collect(&wanted.builds);
         if let Ok(recent) = self.store.recent_deployments(KEPT_LOGS).await {
             self.logs.collect(&recent.into_iter().collect());

@@ -141,12 +141,20 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     }
     let status = if sabotaged && state.sabotage == Sabotage::AnswersWith502 { 502 } else { 200 };
     let body = if sabotaged && state.sabotage == Sabotage::BreaksAnswersOff {
-        let parts = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(std::io::Error::other("sabotage"))];
-        BodyExt::boxed(StreamBody::new(futures_util::stream::iter(parts)))
+        BodyExt::boxed(StreamBody::new(SyncStream(Mutex::new(Box::pin(broken())))))
     } else {
         Full::new(Bytes::from_static(b"hello")).map_err(|never| match never {}).boxed()
     };
     Ok(head.status(status).body(body).expect("legal"))
+}
+
+/// Half an answer; the pause lets its head out first.
+fn broken() -> impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send {
+    let rest = futures_util::stream::once(async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(std::io::Error::other("sabotage"))
+    });
+    futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"half")))]).chain(rest)
 }
 
 fn events(state: Arc<State>) -> Body {

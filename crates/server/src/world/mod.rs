@@ -6,6 +6,7 @@ mod check;
 mod drain;
 mod environments;
 mod specs;
+mod story;
 mod watch;
 
 pub(crate) use check::exited;
@@ -148,7 +149,7 @@ impl World {
     fn tell(&self, change: &Change) {
         for event in &change.events {
             if let Some(deployment) = &event.deployment {
-                self.say(deployment, "teal", &event.text);
+                self.say(deployment, "teal", &story::lines(event, change.rows.deployment(deployment)));
             }
         }
         let _ = self.changes.send(Changed { app: change.rows.app.id.clone() });
