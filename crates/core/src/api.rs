@@ -347,11 +347,72 @@ pub struct FindingView {
     pub remedy: Option<String>,
 }
 
+/// Who is asking, as the server sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct WhoAmI {
+    /// The user's name.
+    pub user: String,
+    /// The way that the request came: `Console`, `CLI` or `API`.
+    pub way: String,
+    /// The id of the token that proves it, which is also the user name for git over HTTP.
+    pub token: String,
+}
+
+/// Host names to add and to remove; either may be left out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct DomainChange {
+    /// To add.
+    #[serde(default)]
+    pub add: Vec<String>,
+    /// To remove.
+    #[serde(default)]
+    pub remove: Vec<String>,
+}
+
+/// To add a user, or to change the mail address of one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct UserRequest {
+    /// The login name.
+    pub name: String,
+    /// Where mails go; without it the user gets none.
+    #[serde(default)]
+    pub email: Option<String>,
+}
+
+/// To make a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// What it is for.
+    pub name: String,
+    /// Whose it becomes; without it the asking user's.
+    #[serde(default)]
+    pub user: Option<String>,
+}
+
+/// To register an SSH key of the asking user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct KeyRequest {
+    /// What its owner calls it.
+    pub name: String,
+    /// The public key as in `id_ed25519.pub`: `ssh-ed25519 AAAA… comment`.
+    pub key: String,
+}
+
 /// Why a request was not taken.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ErrorView {
-    /// A fixed word: `not_found`, `invalid`, `refused`, `unauthorised`, `forbidden`, `conflict`, `internal`.
+    /// A fixed word: `not_found`, `invalid`, `refused`, `unauthorised`, `forbidden`, `not_allowed` (the method), `too_large`,
+    /// `too_many`, `timeout`, `internal`.
     pub kind: String,
     /// What happened and why.
     pub message: String,

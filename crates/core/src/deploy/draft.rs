@@ -16,24 +16,24 @@ use crate::{
 };
 
 /// A change in the making. A transition that the tables do not have spoils all of it.
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
     /// The rows as they will be.
     pub(crate) rows: Rows,
     /// The one instant of the whole transaction.
     pub(crate) now: Time,
-    before: Rows,
+    before: &'a Rows,
     events: Vec<Event>,
     mails: Vec<Mail>,
     transitions: Vec<Transition>,
     illegal: Option<Illegal>,
 }
 
-impl Draft {
-    pub(crate) fn new(rows: &Rows, now: Time) -> Self {
+impl<'a> Draft<'a> {
+    pub(crate) fn new(rows: &'a Rows, now: Time) -> Self {
         Self {
             rows: rows.clone(),
             now,
-            before: rows.clone(),
+            before: rows,
             events: Vec::new(),
             mails: Vec::new(),
             transitions: Vec::new(),
@@ -52,7 +52,7 @@ impl Draft {
         if self.rows.is_finished() && !self.before.is_finished() {
             self.event(EventKind::Finished, None, None, "nothing of the app is left".into());
         }
-        if self.rows == self.before {
+        if self.rows == *self.before {
             return Ok(None);
         }
         self.rows.app.version += 1;
@@ -170,6 +170,14 @@ impl Draft {
         let Rows { app, environments, .. } = &mut self.rows;
         for environment in environments.iter_mut() {
             environment.routed |= route::mentions(app.routing.asked.as_ref(), &environment.id);
+        }
+        self.assign_singletons();
+    }
+
+    /// Written before the effect: who may run workers and crons, and that they may be stopped already.
+    fn assign_singletons(&mut self) {
+        if plan::singletons_leave(&self.rows) {
+            self.rows.app.singletons.given = false;
         }
         // Whoever is to run workers and crons is written down before the effect, and only once nobody else may.
         if self.rows.app.singletons.holder.is_none() {

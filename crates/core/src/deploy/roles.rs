@@ -69,13 +69,14 @@ impl Rows {
         landed.iter().find(|e| e.commit.id != live.commit.id).copied()
     }
 
-    /// The environment that is kept as the way back beside live and standby.
+    /// The environment that is kept as the way back beside live and standby: another commit than either, so that it is one
+    /// whichever of the two stays.
     #[must_use]
     pub fn spare(&self) -> Option<&Environment> {
         let landed = self.landed();
-        let live = landed.first()?;
-        let standby = self.standby().map(|e| &e.id);
-        landed.iter().find(|e| Some(&e.id) != standby && e.commit.id != live.commit.id).copied()
+        let live = &landed.first()?.commit.id;
+        let standby = self.standby().map(|e| &e.commit.id);
+        landed.iter().find(|e| e.commit.id != *live && Some(&e.commit.id) != standby).copied()
     }
 
     /// What an environment is for.

@@ -134,6 +134,20 @@ pub enum Lane {
     Probe(DeploymentId),
 }
 
+impl Lane {
+    /// Must they wait for each other? What is done to an environment excludes what is done to one of its instances.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Environment(environment), Self::Instance(instance))
+            | (Self::Instance(instance), Self::Environment(environment)) => {
+                instance.environment().as_ref() == Some(environment)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl Step {
     /// A short, unique and stable text: the key of the task that performs it.
     #[must_use]

@@ -77,6 +77,10 @@ pub(crate) struct Driver<'a> {
     line_since: Time,
     /// The present line was due once: what a crash interrupts is asked again.
     line_due: bool,
+    /// The present line was asked, but the answer was lost: the second answer may well be a refusal.
+    asked: bool,
+    /// Something was seen that is not told to the machine yet.
+    unseen: bool,
     configs: u64,
     rng: Rng,
     pub(crate) refusals: Vec<Refusal>,
@@ -125,6 +129,8 @@ impl<'a> Driver<'a> {
             line: 0,
             line_since,
             line_due: false,
+            asked: false,
+            unseen: false,
             configs: 0,
             rng: Rng::new(seed ^ 0x5EED),
             refusals: Vec::new(),
@@ -270,6 +276,7 @@ impl<'a> Driver<'a> {
     fn look(&mut self, rows: &Rows) -> bool {
         let seen: Vec<Observation> =
             rows.environments.iter().flat_map(|e| seen_of(&self.sim.lock(), e)).collect();
+        self.unseen = !seen.is_empty();
         let late = self.sim.lock().chaos.jitter && self.rng.chance(60);
         if late && !seen.is_empty() {
             let soon = self.sim.now().plus(200);
@@ -294,6 +301,7 @@ impl<'a> Driver<'a> {
         if done {
             self.line += 1;
             self.line_due = false;
+            self.asked = false;
             self.line_since = self.sim.now();
         }
         done
@@ -373,11 +381,14 @@ impl<'a> Driver<'a> {
         match now_or_never(engine::request(self.sim, &self.app, &request)) {
             Ok(_) => true,
             Err(Error::Rejected(Rejection::Refused(refusal))) => {
-                self.refusals.push(refusal);
+                if !self.asked {
+                    self.refusals.push(refusal);
+                }
                 true
             }
             Err(error) => {
                 self.store_failed(&error);
+                self.asked = true;
                 false
             }
         }
@@ -425,11 +436,8 @@ impl<'a> Driver<'a> {
         inner.wakes.retain(|at| *at > now && *at < Time(u64::MAX));
         let down = self.down_until;
         let next = [inner.wakes.first().copied(), due, down].into_iter().flatten().min();
-        if self.tasks.is_empty()
-            && self.pauses.is_empty()
-            && down.is_none()
-            && inner.rows.as_ref().is_some_and(promises::is_quiet)
-        {
+        let idle = self.tasks.is_empty() && self.pauses.is_empty() && down.is_none() && !self.unseen;
+        if idle && inner.rows.as_ref().is_some_and(promises::is_quiet) {
             promises::at_rest(&mut inner);
         }
         match next {

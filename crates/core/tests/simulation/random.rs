@@ -83,8 +83,22 @@ fn random_when(rng: &mut Rng) -> When {
     }
 }
 
+/// One push after the other, each of them replacing an environment whose streams do not end.
+fn long_drains(rng: &mut Rng) -> Script {
+    let mut script: Script =
+        COMMITS.iter().map(|c| (When::Now, Do::Manners(c, |m| m.streams_ms = 5_000_000))).collect();
+    script.push((When::Rest, Do::Set(|s| s.bake_ms = 1_000)));
+    for n in 0..7 {
+        script.push((When::After(20_000 + rng.below(10_000)), Do::Push(COMMITS[n % 6])));
+    }
+    script
+}
+
 fn random_script(rng: &mut Rng) -> Script {
     let mut script = vec![(When::Now, Do::Push(COMMITS[rng.below(6) as usize]))];
+    if rng.chance(8) {
+        script.extend(long_drains(rng));
+    }
     for _ in 0..2 + rng.below(10) {
         script.push((random_when(rng), random_act(rng)));
     }

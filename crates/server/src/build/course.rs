@@ -21,7 +21,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use teal_core::id::ReleaseId;
+use teal_core::{id::ReleaseId, time::Time};
 use teal_runtime::{Exit, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
 
@@ -367,7 +367,12 @@ fn caches() -> Variables {
 }
 
 fn taken(notes: &Notes) -> String {
-    let seconds = now().since(notes.started) / 1000;
+    spoken(notes.started, now())
+}
+
+/// CONTRACT's way to say how long something took.
+pub(super) fn spoken(from: Time, to: Time) -> String {
+    let seconds = to.since(from) / 1000;
     format!("{} minutes and {} seconds", seconds / 60, seconds % 60)
 }
 

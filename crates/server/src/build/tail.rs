@@ -74,8 +74,8 @@ impl Tail {
             if !replaced || open.more()? {
                 return Ok(lines);
             }
-            let inode = open.inode;
-            self.open = self.next(inode)?;
+            let before = open.inode;
+            self.open = self.next(before)?;
         }
     }
 

@@ -27,6 +27,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     process::ChildStdin,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinHandle,
 };
 
 /// The most connections, and the most of one address.
@@ -51,27 +52,33 @@ const REFUSED: u32 = 128;
 /// RFC 4254: extended data of type 1 is standard error.
 const STDERR: u32 = 1;
 
-/// Git over SSH, listening.
-pub struct Ssh<G> {
-    git: Git<G>,
-    listener: TcpListener,
+/// Git over SSH: accepts connections until this is dropped. Those that are there, then, end with the process.
+#[derive(Debug)]
+pub struct Ssh {
     address: SocketAddr,
-    config: Arc<server::Config>,
     fingerprint: String,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Ssh {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 impl<G: Gate> Git<G> {
-    /// Listens for SSH. The host key is made at the first start and kept.
+    /// Serves SSH on this address. The host key is made at the first start and kept.
     ///
     /// # Errors
     /// If the address cannot be listened on, or the host key cannot be read or made.
-    pub async fn ssh(&self, address: SocketAddr) -> Result<Ssh<G>, Error> {
+    pub async fn ssh(&self, address: SocketAddr) -> Result<Ssh, Error> {
         let key = host_key(&self.inner.options.directory.join("ssh_host_ed25519_key"))?;
         let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let bound = listener.local_addr().map_err(listen)?;
-        Ok(Ssh { git: self.clone(), listener, address: bound, config: Arc::new(config(key)), fingerprint })
+        let address = listener.local_addr().map_err(listen)?;
+        let task = tokio::spawn(accept(self.clone(), listener, Arc::new(config(key))));
+        Ok(Ssh { address, fingerprint, task })
     }
 }
 
@@ -122,10 +129,10 @@ fn make_host_key(path: &Path) -> Result<PrivateKey, String> {
     Ok(key)
 }
 
-impl<G: Gate> Ssh<G> {
+impl Ssh {
     /// Where it listens.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 
@@ -134,23 +141,20 @@ impl<G: Gate> Ssh<G> {
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
+}
 
-    /// Serves until this future is dropped, which ends all connections. Deployments under way go on.
-    pub async fn run(self) {
-        let limits = Limits::default();
-        let mut connections = tokio::task::JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            match self.listener.accept().await {
-                Ok((stream, peer)) => {
-                    let Some(permit) = limits.admit(peer.ip()) else { continue };
-                    connections.spawn(serve(self.git.clone(), Arc::clone(&self.config), stream, peer, permit));
-                }
-                Err(error) => {
-                    // Mostly: no file descriptors left. Accepting again at once would only burn the processor.
-                    tracing::warn!(%error, "an SSH connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+async fn accept<G: Gate>(git: Git<G>, listener: TcpListener, config: Arc<server::Config>) {
+    let limits = Limits::default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let Some(permit) = limits.admit(peer.ip()) else { continue };
+                tokio::spawn(serve(git.clone(), Arc::clone(&config), stream, peer, permit));
+            }
+            Err(error) => {
+                // Mostly: no file descriptors left. Accepting again at once would only burn the processor.
+                tracing::warn!(%error, "an SSH connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
@@ -277,7 +281,11 @@ impl<G: Gate> Handler<G> {
 impl<G: Gate> server::Handler for Handler<G> {
     type Error = russh::Error;
 
-    async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        _user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
         Ok(if self.user_of(offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
@@ -381,7 +389,9 @@ async fn converse<G: Gate>(git: Git<G>, who: Principal, service: Service, name: 
     let (ears, mouth) = waiting.channel.split();
     let visit = match git.visit(who, name).await {
         Ok(visit) => visit,
-        Err(error) => return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(()),
+        Err(error) => {
+            return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(());
+        }
     };
     let (running, streams) = match git.start(visit, service, Talk::Stateful, waiting.protocol).await {
         Ok(started) => started,

@@ -16,6 +16,14 @@ impl Platform {
         Ok(self.store().user_of_secret(None, secret).await?)
     }
 
+    /// The id of the token that has this secret.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn token_of_secret(&self, secret: &str) -> Result<Option<String>> {
+        Ok(self.store().token_of_secret(None, secret).await?.map(|(id, _)| id))
+    }
+
     /// As [`Self::user_of_token`], for git over HTTP: the token's id and its secret must belong together.
     ///
     /// # Errors

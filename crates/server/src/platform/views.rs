@@ -67,6 +67,14 @@ impl Platform {
     pub async fn events(&self, app: &AppId, after: u64, limit: u32) -> Result<Vec<EventView>> {
         Ok(self.store().events(app, after, limit.clamp(1, 1000)).await?)
     }
+
+    /// The number of the app's newest event; 0 if it has none. What comes after it is what happens from now on.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn last_event(&self, app: &AppId) -> Result<u64> {
+        Ok(self.store().last_event(app).await?)
+    }
 }
 
 fn commit(commit: &Commit) -> CommitView {

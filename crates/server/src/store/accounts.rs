@@ -74,6 +74,14 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn user_of_secret(&self, id: Option<String>, secret: &str) -> Result<Option<String>> {
+        Ok(self.token_of_secret(id, secret).await?.map(|(_, user)| user))
+    }
+
+    /// As [`Self::user_of_secret`], with the token's id before the user.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn token_of_secret(&self, id: Option<String>, secret: &str) -> Result<Option<(String, String)>> {
         let hash = secrets::hash(secret);
         self.read(move |c, _| {
             let tokens = all(c, "SELECT id, user, hash FROM tokens", [], |row| {
@@ -82,7 +90,7 @@ impl Store {
             let wanted = |(found, _, stored): &(String, String, Vec<u8>)| {
                 secrets::same(stored, &hash) & id.as_ref().is_none_or(|id| id == found)
             };
-            Ok(tokens.into_iter().filter(wanted).map(|(_, user, _)| user).next_back())
+            Ok(tokens.into_iter().filter(wanted).map(|(id, user, _)| (id, user)).next_back())
         })
         .await
     }

@@ -104,6 +104,16 @@ impl Store {
         Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
     }
 
+    /// The number of the app's newest event; 0 if it has none.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn last_event(&self, app: &AppId) -> Result<u64> {
+        let app = app.clone();
+        let sql = "SELECT coalesce(max(number), 0) FROM events WHERE app = ?1";
+        self.read(move |c, _| Ok(all(c, sql, [app.as_str()], |row| row.get(0))?.first().copied().map_or(0, natural))).await
+    }
+
     /// Events after `after`, oldest first.
     ///
     /// # Errors
