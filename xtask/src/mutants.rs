@@ -21,7 +21,7 @@ const CRASHES: &str = "9";
 ///
 /// # Errors
 /// If the unchanged machine is red, a patch does not apply or compile, or a mutant survives.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let root = workspace()?;
     let copy = tempfile::tempdir().context("no temporary directory")?;
     copy_core(&root, copy.path())?;

@@ -3,8 +3,18 @@
 //! Every call is idempotent and keyed by an [`InstanceId`] chosen beforehand. Instances outlive the server that started them and are found again
 //! by [`Runtime::list`]. Nothing here decides *whether* something should run; it only makes it so. This is the only crate where `unsafe` is allowed.
 
+pub mod any;
+pub mod cgroup;
+mod dns;
+pub mod doctor;
+pub mod fake;
+pub mod network;
+pub mod process;
+pub mod sandbox;
+
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+pub use teal_core::agent::LogLine;
 use teal_core::id::{AppId, InstanceId};
 
 /// What an effect answers. It reports failure only when it knows.
@@ -139,20 +149,6 @@ pub struct Exit {
     pub code: i32,
     /// The kernel ended it for its memory limit.
     pub out_of_memory: bool,
-}
-
-/// One line of an instance's log, as stored: one JSON object per line in [`Runtime::log`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogLine {
-    /// Milliseconds since the Unix epoch.
-    pub at: u64,
-    /// [`Command::stage`] (or `worker`) that wrote it.
-    pub stage: String,
-    /// Standard error instead of standard output.
-    #[serde(default)]
-    pub error: bool,
-    /// At most 16 KiB of UTF-8, control characters still in it: readers make them harmless.
-    pub text: String,
 }
 
 /// Runs instances. All calls are idempotent; all of them may be called by a server that did not start the instance.

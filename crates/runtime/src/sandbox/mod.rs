@@ -1,0 +1,461 @@
+//! The sandbox runtime: Linux namespaces and control groups, no daemon and no image.
+//!
+//! ```text
+//!  server ──► launcher (embedded agent, as root) ──► namespaces, root, overlay ──► fork ──► agent, PID 1 inside
+//!     │            ends when the agent runs                                             (outlives everybody)
+//!     └── afterwards: agent.sock (status, stop, workers) · cgroup (freeze, kill, memory) · veth
+//! ```
+//!
+//! What there is of an instance is found by its id alone: run directory, cgroup, network link. Nothing is kept in memory that a later server
+//! would need. This module decides nothing about *whether* an instance should run.
+
+mod blocks;
+mod launcher;
+mod layer;
+mod operator;
+mod places;
+mod probe;
+mod record;
+mod seccomp;
+mod socket;
+mod spec;
+mod start;
+mod teardown;
+
+use crate::{
+    Exit, Failure, Inspection, InstanceSpec, Outcome, Runtime, State,
+    cgroup::{self, Cgroups},
+    network::{self, Network, NetworkConfig},
+};
+use layer::Layers;
+use places::Places;
+use record::Record;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use teal_core::{
+    agent::{Phase, Reply, Request},
+    id::InstanceId,
+};
+use tokio::sync::OwnedMutexGuard;
+
+/// How long an agent may take to answer what costs it nothing.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// What an agent may take beyond a deadline until all is dead, before it is ended from outside.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Workers have ten seconds to end; then the agent kills them.
+const WORKERS: Duration = Duration::from_secs(20);
+
+/// How sandboxes are made on this host.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The server's data directory; everything of the runtime is in `run`, `network` and `logs` below it.
+    pub data: PathBuf,
+    /// A root directory whose `/usr` and public `/etc` instances get; the host's own without one.
+    pub image: Option<PathBuf>,
+    /// All instances' addresses come from here, as `10.177.0.0/16`.
+    pub pool: String,
+    /// The control group below which instances live.
+    pub subtree: String,
+    /// The nftables table that is ours alone.
+    pub table: String,
+    /// Private ranges that builds may reach, e.g. a mirror of a package registry, as `10.0.0.0/24`.
+    pub egress_allow: Vec<String>,
+    /// Who answers instances' questions for names; empty: the host's own name servers.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+impl Config {
+    /// The defaults for one server per host.
+    #[must_use]
+    pub fn new(data: PathBuf) -> Self {
+        Self {
+            data,
+            image: None,
+            pool: "10.177.0.0/16".to_owned(),
+            subtree: "teal".to_owned(),
+            table: "teal".to_owned(),
+            egress_allow: Vec::new(),
+            resolvers: Vec::new(),
+        }
+    }
+}
+
+/// Why there are no sandboxes here.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not root.
+    #[error(
+        "sandboxes need root: run the server as root, or choose the runtime `process`, which isolates nothing"
+    )]
+    NotRoot,
+    /// A range is not written as one.
+    #[error("`{0}` is not an address range; write it like 10.177.0.0/16")]
+    Range(String),
+    /// The data directory.
+    #[error("the data directory {path} cannot be used")]
+    Data {
+        /// Which one.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: io::Error,
+    },
+    /// This architecture has no system call filter.
+    #[error("sandboxes do not run on this kind of processor")]
+    Architecture(#[source] seccompiler::BackendError),
+    /// A sandbox was tried and could not be made.
+    #[error(
+        "this host does not let Teal make a sandbox ({source}); a container needs --privileged, a kernel must be 5.19 or newer"
+    )]
+    Unusable {
+        /// What was refused.
+        source: io::Error,
+    },
+    /// Control groups.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// Network.
+    #[error(transparent)]
+    Network(#[from] network::Error),
+}
+
+/// Runs instances in sandboxes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    places: Places,
+    image: PathBuf,
+    boot: String,
+    cgroups: Cgroups,
+    network: Network,
+    layers: Layers,
+    program: launcher::Program,
+    filters: Vec<Vec<u64>>,
+    blocks: Mutex<()>,
+    busy: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl Sandbox {
+    /// Proves that sandboxes work here by making one, and removes what instances of an earlier boot left. Blocks for a moment.
+    ///
+    /// # Errors
+    /// One sentence that says what the host lacks; the server then falls back or stops.
+    pub fn open(config: Config) -> Result<Self, Error> {
+        if !nix::unistd::geteuid().is_root() {
+            return Err(Error::NotRoot);
+        }
+        let data = |source| Error::Data { path: config.data.clone(), source };
+        let places = Places::make(config.data.clone()).map_err(data)?;
+        let inner = Inner {
+            image: config.image.clone().unwrap_or_else(|| PathBuf::from("/")),
+            boot: record::boot_id().map_err(data)?,
+            cgroups: Cgroups::detect(&config.subtree)?,
+            network: Network::open(network_config(&config, &places)?)?,
+            layers: Layers::detect(),
+            program: launcher::Program::load().map_err(|source| Error::Unusable { source })?,
+            filters: seccomp::programs().map_err(Error::Architecture)?,
+            blocks: Mutex::default(),
+            busy: Mutex::default(),
+            places,
+        };
+        if let Layers::Directories(why) = &inner.layers {
+            tracing::warn!("the disk limits of apps are not enforced: {why}");
+        }
+        inner.forget_earlier_boots().map_err(data)?;
+        probe::run(&inner)?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// One call per instance at a time: effects on the same id never interleave.
+    async fn hold(&self, id: &InstanceId) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
+            busy.retain(|_, lock| Arc::strong_count(lock) > 1);
+            Arc::clone(busy.entry(id.clone()).or_default())
+        };
+        lock.lock_owned().await
+    }
+
+    async fn look(&self, id: &InstanceId) -> Result<Inspection, Trouble> {
+        let inner = Arc::clone(&self.inner);
+        let wanted = id.clone();
+        let look = blocking(move || inner.look_from_outside(&wanted)).await?;
+        let (record, memory_bytes) = match look {
+            Look::Told(inspection) => return Ok(inspection),
+            Look::Ask(record, memory_bytes) => (record, memory_bytes),
+        };
+        let reply = socket::ask(&self.inner.places.run(id), &Request::Status, ANSWER).await;
+        let state = match reply {
+            Ok(Reply::Status { phase, .. }) => self.inner.state(id, phase),
+            Ok(other) => return Err(Trouble::Unknown(format!("the agent of {id} answered {other:?}"))),
+            Err(error) => return Err(Trouble::io(&format!("the agent of {id} could not be asked"), error)),
+        };
+        Ok(Inspection { state, address: record.socket(), memory_bytes: Some(memory_bytes) })
+    }
+
+    /// Work on the control group of an instance that is there.
+    async fn with_group(
+        &self,
+        id: &InstanceId,
+        work: impl FnOnce(&cgroup::Group) -> Result<(), cgroup::Error> + Send + 'static,
+    ) -> Result<(), Trouble> {
+        let (inner, id) = (Arc::clone(&self.inner), id.clone());
+        blocking(move || {
+            let running = inner.running(&id).map_err(|e| Trouble::io("the record could not be read", e))?;
+            match (running, inner.cgroups.find(&id)) {
+                (Some(_), Some(group)) => work(&group).map_err(Trouble::cgroup),
+                _ => Err(Trouble::Broke(Failure {
+                    message: format!("the instance {id} does not run any more"),
+                })),
+            }
+        })
+        .await
+    }
+
+    async fn end_gently(&self, id: &InstanceId, deadline: Duration) -> Result<(), Trouble> {
+        let thawed = self.with_group(id, cgroup::Group::thaw).await;
+        if thawed.is_ok() {
+            let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let (run, request) = (self.inner.places.run(id), Request::Stop { deadline_ms });
+            if let Err(error) = socket::ask(&run, &request, deadline.saturating_add(MARGIN)).await {
+                tracing::warn!(instance = %id, %error, "the agent did not confirm the stop; the instance is killed");
+            }
+        }
+        teardown::all(&self.inner, id).await
+    }
+}
+
+/// What a look from outside tells.
+enum Look {
+    Told(Inspection),
+    Ask(Record, u64),
+}
+
+impl Inner {
+    fn look_from_outside(&self, id: &InstanceId) -> Result<Look, Trouble> {
+        let told = |state| Look::Told(Inspection { state, address: None, memory_bytes: None });
+        let record =
+            Record::load(&self.places.run(id)).map_err(|e| Trouble::io("the record could not be read", e))?;
+        let Some(record) = record.filter(|r| r.boot == self.boot) else { return Ok(told(State::Absent)) };
+        let Some(agent) = &record.agent else { return Ok(told(State::Absent)) };
+        let group = self.cgroups.find(id);
+        if !agent.alive() {
+            let out_of_memory = group.is_some_and(|g| g.oom_kills() > 0);
+            return Ok(told(State::Exited(Exit { stage: record.stage, code: 137, out_of_memory })));
+        }
+        let Some(group) = group else {
+            return Err(Trouble::Unknown(format!("the control group of {id} is gone though its agent runs")));
+        };
+        let memory = group.memory_bytes();
+        if group.frozen().map_err(Trouble::cgroup)? {
+            let address = record.socket();
+            return Ok(Look::Told(Inspection { state: State::Frozen, address, memory_bytes: Some(memory) }));
+        }
+        Ok(Look::Ask(record, memory))
+    }
+
+    fn state(&self, id: &InstanceId, phase: Phase) -> State {
+        match phase {
+            Phase::Preparing { stage } => State::Preparing { stage },
+            Phase::Running { listening } => State::Running { listening },
+            Phase::Exited { stage, code } => {
+                // Of a clean end memory was not the cause, whatever happened before.
+                let killed = || self.cgroups.find(id).is_some_and(|group| group.oom_kills() > 0);
+                State::Exited(Exit { stage, code, out_of_memory: code != 0 && killed() })
+            }
+        }
+    }
+
+    fn every_id(&self) -> io::Result<Vec<InstanceId>> {
+        let mut all = BTreeSet::new();
+        for entry in fs::read_dir(self.places.instances())? {
+            all.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        }
+        all.extend(self.cgroups.list());
+        all.extend(self.network.list().into_iter().map(|(id, _)| id));
+        Ok(all.into_iter().collect())
+    }
+}
+
+impl Record {
+    fn socket(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(IpAddr::V4(self.address?), self.port?))
+    }
+}
+
+impl Runtime for Sandbox {
+    async fn ensure(&self, spec: &InstanceSpec) -> Outcome<Inspection> {
+        let _held = self.hold(&spec.id).await;
+        if let Err(failure) = spec::check(spec) {
+            return Outcome::Broke(failure);
+        }
+        let running = match self.inner.running(&spec.id) {
+            Ok(running) => running,
+            Err(error) => return Trouble::io("the record could not be read", error).into(),
+        };
+        if running.is_none()
+            && let Err(trouble) = start::start(&self.inner, spec).await
+        {
+            return trouble.into();
+        }
+        outcome(self.look(&spec.id).await)
+    }
+
+    async fn inspect(&self, id: &InstanceId) -> Outcome<Inspection> {
+        outcome(self.look(id).await)
+    }
+
+    async fn sleep(&self, id: &InstanceId) -> Outcome<()> {
+        let _held = self.hold(id).await;
+        outcome(self.with_group(id, cgroup::Group::freeze).await)
+    }
+
+    async fn wake(&self, id: &InstanceId) -> Outcome<Inspection> {
+        let _held = self.hold(id).await;
+        match self.with_group(id, cgroup::Group::thaw).await {
+            Ok(()) => outcome(self.look(id).await),
+            Err(trouble) => trouble.into(),
+        }
+    }
+
+    async fn stop(&self, id: &InstanceId, deadline: Duration) -> Outcome<()> {
+        let _held = self.hold(id).await;
+        outcome(self.end_gently(id, deadline).await)
+    }
+
+    async fn remove(&self, id: &InstanceId) -> Outcome<()> {
+        let _held = self.hold(id).await;
+        outcome(teardown::all(&self.inner, id).await)
+    }
+
+    async fn forget(&self, id: &InstanceId) -> Outcome<()> {
+        let directory = self.inner.places.log_directory(id);
+        let removed = blocking(move || match fs::remove_dir_all(directory) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                Err(Trouble::io("the log could not be removed", e))
+            }
+            _ => Ok(()),
+        });
+        outcome(removed.await)
+    }
+
+    async fn singletons(&self, id: &InstanceId, run: bool) -> Outcome<()> {
+        let _held = self.hold(id).await;
+        match self.inner.running(id) {
+            // Nothing runs in what is not there.
+            Ok(None) if !run => return Outcome::Done(()),
+            Ok(None) => return Trouble::gone(id).into(),
+            Ok(Some(_)) => {}
+            Err(error) => return Trouble::io("the record could not be read", error).into(),
+        }
+        match socket::ask(&self.inner.places.run(id), &Request::Workers { run }, WORKERS).await {
+            Ok(Reply::Workers { .. }) => Outcome::Done(()),
+            Ok(Reply::Refused { reason }) => Outcome::Broke(Failure { message: reason }),
+            Ok(other) => Outcome::Unknown(format!("the agent of {id} answered {other:?}")),
+            Err(error) => Trouble::io(&format!("the agent of {id} could not be asked"), error).into(),
+        }
+    }
+
+    async fn list(&self) -> Outcome<Vec<InstanceId>> {
+        let inner = Arc::clone(&self.inner);
+        outcome(
+            blocking(move || {
+                inner.every_id().map_err(|e| Trouble::io("the instances could not be listed", e))
+            })
+            .await,
+        )
+    }
+
+    fn log(&self, id: &InstanceId) -> PathBuf {
+        self.inner.places.log(id)
+    }
+}
+
+/// Why a call did not get what it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// It never will.
+    #[error(transparent)]
+    Broke(Failure),
+    /// It may, another time.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+impl Trouble {
+    fn io(what: &str, error: io::Error) -> Self {
+        Self::chain(what, &error)
+    }
+
+    fn cgroup(error: cgroup::Error) -> Self {
+        Self::chain("control groups", &error)
+    }
+
+    fn network(error: network::Error) -> Self {
+        Self::chain("the instance's network", &error)
+    }
+
+    fn gone(id: &InstanceId) -> Self {
+        Self::Broke(Failure { message: format!("the instance {id} does not run any more") })
+    }
+
+    /// Not known to be final: the next attempt may find the host in another state.
+    fn chain(what: &str, error: &dyn std::error::Error) -> Self {
+        let mut text = format!("{what}: {error}");
+        let mut source = error.source();
+        while let Some(cause) = source {
+            text.push_str(&format!(": {cause}"));
+            source = cause.source();
+        }
+        Self::Unknown(text)
+    }
+}
+
+impl<T> From<Trouble> for Outcome<T> {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Broke(failure) => Self::Broke(failure),
+            Trouble::Unknown(text) => Self::Unknown(text),
+        }
+    }
+}
+
+fn outcome<T>(result: Result<T, Trouble>) -> Outcome<T> {
+    result.map_or_else(Outcome::from, Outcome::Done)
+}
+
+/// Runs on a thread that may block, and to its end even if nobody waits for it any more.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
+) -> Result<T, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Trouble::Unknown(format!("a step broke off: {error}"))))
+}
+
+fn network_config(config: &Config, places: &Places) -> Result<NetworkConfig, Error> {
+    let range = |text: &String| parse_range(text).ok_or_else(|| Error::Range(text.clone()));
+    let mut network = NetworkConfig::new(places.network());
+    network.pool = range(&config.pool)?;
+    network.table.clone_from(&config.table);
+    network.egress_allow = config.egress_allow.iter().map(range).collect::<Result<_, _>>()?;
+    network.resolvers.clone_from(&config.resolvers);
+    Ok(network)
+}
+
+fn parse_range(text: &str) -> Option<(Ipv4Addr, u8)> {
+    let (base, prefix) = text.split_once('/')?;
+    let prefix = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
+    Some((base.parse().ok()?, prefix))
+}

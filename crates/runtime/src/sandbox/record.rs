@@ -1,0 +1,116 @@
+//! What is known of an instance, on disk: written before the effects that it speaks of, so that a later server finds or cleans all of it.
+//!
+//! Holds nothing secret: variables and scripts are given again whenever an instance is started.
+
+use serde::{Deserialize, Serialize};
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    net::Ipv4Addr,
+    path::Path,
+};
+
+const NAME: &str = "record.json";
+
+/// One instance. Without `agent` it is half-started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// The boot in which it was started: after another one nothing of it but files is left.
+    pub(super) boot: String,
+    /// The first of its ids on the host.
+    pub(super) block: u32,
+    /// The port that the app is expected to listen on.
+    pub(super) port: Option<u16>,
+    /// What its last command is called.
+    pub(super) stage: String,
+    /// Its address, once it is attached.
+    #[serde(default)]
+    pub(super) address: Option<Ipv4Addr>,
+    /// Its first process, once it runs.
+    #[serde(default)]
+    pub(super) agent: Option<Process>,
+}
+
+/// A process, told from a later one with the same number.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Process {
+    /// Its number on the host.
+    pub(super) pid: u32,
+    /// When it started, in clock ticks since boot.
+    pub(super) started: u64,
+}
+
+impl Record {
+    /// The record in `run`; `None` if there is none, or one that does not parse: then the instance is half-started.
+    pub(super) fn load(run: &Path) -> io::Result<Option<Self>> {
+        match fs::read(run.join(NAME)) {
+            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Replaces the record in `run`; durable when this returns.
+    pub(super) fn save(&self, run: &Path) -> io::Result<()> {
+        let text = serde_json::to_vec(self).map_err(io::Error::other)?;
+        let new = run.join("record.new");
+        let mut file = File::create(&new)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&new, run.join(NAME))?;
+        File::open(run)?.sync_all()
+    }
+}
+
+impl Process {
+    /// The process that has this number now.
+    pub(super) fn of(pid: u32) -> Option<Self> {
+        let started = stat(pid)?;
+        Some(Self { pid, started })
+    }
+
+    /// Is it still there (and not only waiting to be reaped)?
+    pub(super) fn alive(&self) -> bool {
+        stat(self.pid) == Some(self.started)
+    }
+}
+
+/// When a process started; `None` if it is gone or a zombie.
+fn stat(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+    let state = fields.next()?;
+    let started = fields.nth(18)?.parse().ok()?;
+    (!matches!(state, "Z" | "X")).then_some(started)
+}
+
+/// Which boot this is.
+pub(super) fn boot_id() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_comes_back_and_rubbish_is_half_started() {
+        let run = tempfile::tempdir().expect("directory");
+        assert_eq!(Record::load(run.path()).expect("readable"), None);
+        let agent = Process::of(std::process::id());
+        let record =
+            Record { boot: "b".into(), block: 7, port: Some(1), stage: "start".into(), address: None, agent };
+        record.save(run.path()).expect("saved");
+        assert_eq!(Record::load(run.path()).expect("readable"), Some(record));
+        fs::write(run.path().join(NAME), "{torn").expect("written");
+        assert_eq!(Record::load(run.path()).expect("readable"), None);
+    }
+
+    #[test]
+    fn a_number_that_was_given_again_is_another_process() {
+        let own = Process::of(std::process::id()).expect("this process");
+        assert!(own.alive());
+        assert!(!Process { started: own.started + 1, ..own }.alive());
+    }
+}

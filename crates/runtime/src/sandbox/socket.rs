@@ -1,0 +1,27 @@
+//! Asking an instance's agent. Its answers are an instance's words: bounded, and believed only about itself.
+
+use std::{fs::File, io, os::fd::AsRawFd, path::Path, time::Duration};
+use teal_core::agent::{MAX_FRAME, Reply, Request, SOCKET_NAME, body_length, decode, encode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+};
+
+/// Sends one request and waits for the answer, at most `limit`.
+pub(super) async fn ask(run: &Path, request: &Request, limit: Duration) -> io::Result<Reply> {
+    let late = || io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer");
+    tokio::time::timeout(limit, exchange(run, request)).await.map_err(|_| late())?
+}
+
+async fn exchange(run: &Path, request: &Request) -> io::Result<Reply> {
+    // Through a descriptor of the directory: the path may be longer than a socket address.
+    let directory = File::open(run)?;
+    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd());
+    let mut stream = UnixStream::connect(path).await?;
+    stream.write_all(&encode(request, MAX_FRAME).map_err(io::Error::other)?).await?;
+    let mut prefix = [0; 4];
+    stream.read_exact(&mut prefix).await?;
+    let mut body = vec![0; body_length(prefix, MAX_FRAME).map_err(io::Error::other)?];
+    stream.read_exact(&mut body).await?;
+    decode(&body).map_err(io::Error::other)
+}

@@ -1,0 +1,18 @@
+//! Sandboxes on the real kernel. Needs root, namespaces, `nft`, loop devices and python3; skipped loudly without root.
+//!
+//! Every test has its own data directory, subtree, pool and table, and looks at the end that nothing of it is left on the host.
+
+#[path = "sandbox/isolation.rs"]
+mod isolation;
+#[path = "sandbox/life.rs"]
+mod life;
+#[path = "sandbox/limits.rs"]
+mod limits;
+#[path = "sandbox/recovery.rs"]
+mod recovery;
+#[path = "sandbox/rig.rs"]
+mod rig;
+#[path = "sandbox/trees.rs"]
+mod trees;
+#[path = "sandbox/workers.rs"]
+mod workers;
