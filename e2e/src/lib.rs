@@ -1,1 +1,18 @@
-//! End-to-end tests only: real git, real processes, real mail.
+//! What the end-to-end tests stand on: a whole Teal in a temporary directory, repositories pushed by real git, a load client that counts every
+//! request, a real mail server. Nothing in here fakes anything, and everything is cleaned up when its value is dropped.
+
+mod api;
+mod app;
+mod host;
+mod mail;
+mod repository;
+mod rig;
+mod wait;
+
+pub use api::Api;
+pub use app::{Behaviour, PYTHON_APP, python_app};
+pub use host::{Host, Options};
+pub use mail::{Mail, MailServer};
+pub use repository::{Pushed, Repository};
+pub use rig::{Report, Rig};
+pub use wait::{until, within};

@@ -1,1 +1,28 @@
-fn main() {}
+//! Repository chores, the same on every machine: `cargo xtask ci` is what CI runs and nothing else is.
+
+mod arrows;
+mod ci;
+mod mutants;
+mod packages;
+mod tidy;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "usage: cargo xtask ci|tidy|mutants|packages|soak
+  ci        everything that must hold before a change lands; takes about 40 minutes on two cores
+  tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
+  mutants   deliberate bugs, each of which the machine's tests must catch
+  packages  installs the Debian packages that the demo and the tests need (as root), or prints the line to run
+  soak      the simulation and the end-to-end tests with many more seeds and rounds";
+
+fn main() -> Result<()> {
+    let command = std::env::args().nth(1);
+    match command.as_deref() {
+        Some("ci") => ci::ci(),
+        Some("tidy") => tidy::run(),
+        Some("mutants") => mutants::run(),
+        Some("packages") => packages::install(),
+        Some("soak") => ci::soak(),
+        _ => bail!("{USAGE}"),
+    }
+}

@@ -6,6 +6,8 @@
 pub mod agent;
 pub mod api;
 pub mod control;
+pub mod deploy;
+pub mod engine;
 pub mod id;
 pub mod route;
 pub mod time;

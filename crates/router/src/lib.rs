@@ -1,1 +1,34 @@
 //! Teal's data plane: every socket that users reach.
+//!
+//! It forwards what it is told to forward: the table comes from the server over a unix socket ([`teal_core::control`]), is
+//! made durable, and is used by every worker before it is acknowledged. It must never depend on the server being there, never ask
+//! anything of the store, and never send a request to an address that is not in its table.
+//!
+//! One thread per worker, each with its own runtime and its own pool of upstream connections; one thread for the control socket.
+
+mod body;
+mod chance;
+mod control;
+mod error;
+mod forward;
+mod frame;
+mod headers;
+mod listeners;
+mod options;
+mod pages;
+mod pool;
+mod router;
+mod serve;
+mod state;
+mod supervise;
+mod table;
+mod traffic;
+mod upgrade;
+mod websocket;
+mod wire;
+mod worker;
+
+pub use error::Error;
+pub use options::{Announce, Limits, Options, Ready};
+pub use router::{Router, run};
+pub use supervise::supervise;

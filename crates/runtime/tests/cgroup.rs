@@ -1,5 +1,7 @@
 //! Control groups on the real kernel: freezing, ending, limits, and that nothing is left. Needs root; skipped loudly without.
 
+#![allow(clippy::print_stderr, reason = "a skipped test has to be loud")]
+
 use std::{
     fs,
     os::unix::process::ExitStatusExt,

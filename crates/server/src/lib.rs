@@ -1,1 +1,27 @@
 //! Teal's control plane: git, builds, driver, API, console, mail.
+//!
+//! It may stop at any instant: traffic goes on, and the next start continues every deployment where it was. It must never hold a
+//! decision that is not in the store, and nothing else may depend on this crate but the `teal` binary.
+
+pub mod api;
+pub mod appconfig;
+pub mod build;
+pub mod config;
+pub mod console;
+pub mod crash;
+pub mod driver;
+pub mod git;
+pub mod instancelog;
+pub mod keeper;
+pub mod log;
+pub mod notify;
+pub mod platform;
+pub mod probe;
+pub mod release;
+pub mod routerlink;
+pub mod secrets;
+mod start;
+pub mod store;
+pub mod world;
+
+pub use start::{Error, Facts, run};

@@ -133,12 +133,8 @@ impl Cgroups {
     /// Every instance that has a group, in part or wholly.
     #[must_use]
     pub fn list(&self) -> Vec<InstanceId> {
-        let found: BTreeSet<InstanceId> = self
-            .plan
-            .roots()
-            .flat_map(|root| files::children(root))
-            .filter_map(|name| name.parse().ok())
-            .collect();
+        let found: BTreeSet<InstanceId> =
+            self.plan.roots().flat_map(files::children).filter_map(|name| name.parse().ok()).collect();
         found.into_iter().collect()
     }
 

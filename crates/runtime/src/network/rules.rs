@@ -18,6 +18,8 @@ use std::{
 const NFT_WAIT: Duration = Duration::from_secs(20);
 /// What is kept of its complaints, in bytes.
 const MAX_COMPLAINT: u64 = 4096;
+/// What is kept of its answers, in bytes.
+const MAX_ANSWER: u64 = 4 << 20;
 
 /// Where no instance may go: this network, private, shared, loopback, link-local, test, benchmark, multicast and reserved ranges.
 const CLOSED: &str = "0.0.0.0/8, 10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 169.254.0.0/16, 172.16.0.0/12, 192.168.0.0/16, 224.0.0.0/3";
@@ -112,12 +114,22 @@ fn chains(pool: Range) -> String {
 
 /// Replaces the table.
 pub(crate) fn install(text: &str) -> Result<(), Error> {
-    run(&["-f", "-"], text)
+    run(&["-f", "-"], text).map(drop)
+}
+
+/// Lets `nft` and the kernel check a table without installing it.
+pub(crate) fn check(text: &str) -> Result<(), Error> {
+    run(&["-c", "-f", "-"], text).map(drop)
 }
 
 /// Removes the table, if it is there.
 pub(crate) fn uninstall(table: &str) -> Result<(), Error> {
-    run(&["-f", "-"], &format!("table inet {table} {{}}\ndelete table inet {table}\n"))
+    run(&["-f", "-"], &format!("table inet {table} {{}}\ndelete table inet {table}\n")).map(drop)
+}
+
+/// All chains of this host, as JSON.
+pub(crate) fn chains_json() -> Result<String, Error> {
+    run(&["-j", "list", "chains"], "")
 }
 
 /// Where `nft` is: not always in the PATH of an ordinary service.
@@ -128,22 +140,30 @@ pub(crate) fn binary() -> Option<PathBuf> {
         .find(|path| path.exists())
 }
 
-fn run(arguments: &[&str], input: &str) -> Result<(), Error> {
+/// Runs `nft` and answers what it prints.
+fn run(arguments: &[&str], input: &str) -> Result<String, Error> {
     let binary = binary().ok_or(Error::NoNft)?;
     let failed = |source| Error::Io { what: "nft could not be run".to_owned(), source };
     let mut child = spawn(&binary, arguments).map_err(failed)?;
-    let complaint = child.stderr.take().map(|stderr| {
-        thread::spawn(move || {
-            let mut text = String::new();
-            let _cut = stderr.take(MAX_COMPLAINT).read_to_string(&mut text);
-            text
-        })
-    });
+    let complaint = gather(child.stderr.take(), MAX_COMPLAINT);
+    let answer = gather(child.stdout.take(), MAX_ANSWER);
     // nft reads all of it before it does anything; if it ends early, its complaint says why.
     let _broken_pipe = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
     let status = wait(&mut child).map_err(failed)?;
-    let complaint = complaint.and_then(|thread| thread.join().ok()).unwrap_or_default();
-    if status { Ok(()) } else { Err(Error::Nft(complaint.trim().to_owned())) }
+    let text = |thread: thread::JoinHandle<String>| thread.join().unwrap_or_default();
+    if status { Ok(text(answer)) } else { Err(Error::Nft(text(complaint).trim().to_owned())) }
+}
+
+/// Reads the beginning of a stream on a thread of its own; the rest is thrown away, so that the writer never waits.
+fn gather(stream: Option<impl Read + Send + 'static>, limit: u64) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        if let Some(mut stream) = stream {
+            let _cut = stream.by_ref().take(limit).read_to_end(&mut kept);
+            let _rest = std::io::copy(&mut stream, &mut std::io::sink());
+        }
+        String::from_utf8_lossy(&kept).into_owned()
+    })
 }
 
 fn spawn(binary: &Path, arguments: &[&str]) -> std::io::Result<Child> {
@@ -152,7 +172,7 @@ fn spawn(binary: &Path, arguments: &[&str]) -> std::io::Result<Child> {
         .env_clear()
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
 }

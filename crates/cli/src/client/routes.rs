@@ -1,0 +1,174 @@
+//! The API's routes, each once. Names of methods say what is asked; nothing else in the CLI knows a path.
+
+use super::{Client, segment};
+use crate::error::{Error, Result};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use teal_core::{
+    api::{
+        Accepted, Action, AppView, DeploymentView, FindingView, KeyView, LogView, NewApp, NewToken,
+        StatusView, TokenView, UserView, VariableView,
+    },
+    id::DeploymentId,
+};
+
+impl Client {
+    /// What git over HTTP takes as the user's name beside the token's secret: the token's id.
+    pub(crate) fn git_user(&self) -> Result<String> {
+        let who: Value = self.get("whoami")?;
+        let text = |name: &str| who.get(name).and_then(Value::as_str).map(str::to_owned);
+        if let Some(token) = text("token") {
+            return Ok(token);
+        }
+        let user = text("user").ok_or_else(|| Error::because("the server does not say who we are", &who))?;
+        let mine = self.tokens()?.into_iter().filter(|token| token.user == user).map(|token| token.id);
+        let mine: Vec<String> = mine.collect();
+        // With several tokens the server has to find out by the secret which it is.
+        Ok(if let [only] = mine.as_slice() { only.clone() } else { user })
+    }
+
+    /// All apps.
+    pub(crate) fn apps(&self) -> Result<Vec<AppView>> {
+        self.get("apps")
+    }
+
+    /// Makes an app.
+    pub(crate) fn create_app(&self, new: &NewApp) -> Result<AppView> {
+        self.send("POST", "apps", new)
+    }
+
+    /// One app.
+    pub(crate) fn app(&self, name: &str) -> Result<AppView> {
+        self.get(&of(name, ""))
+    }
+
+    /// Deletes an app with everything that it has.
+    pub(crate) fn delete_app(&self, name: &str) -> Result<Accepted> {
+        self.remove(&of(name, ""))
+    }
+
+    /// What is head, live, spare and under way.
+    pub(crate) fn status(&self, name: &str) -> Result<StatusView> {
+        self.get(&of(name, "/status"))
+    }
+
+    /// The newest deployments first.
+    pub(crate) fn activity(&self, name: &str, limit: u32) -> Result<Vec<DeploymentView>> {
+        self.get(&of(name, &format!("/activity?limit={limit}")))
+    }
+
+    /// One deployment.
+    pub(crate) fn deployment(&self, name: &str, deployment: &DeploymentId) -> Result<DeploymentView> {
+        self.get(&of(name, &format!("/deployments/{}", segment(deployment.as_str()))))
+    }
+
+    /// Lines of a deployment's log after line `after`.
+    pub(crate) fn log(&self, name: &str, deployment: &DeploymentId, after: u64) -> Result<Vec<LogView>> {
+        self.get(&of(
+            name,
+            &format!("/deployments/{}/log?after={after}&limit=1000", segment(deployment.as_str())),
+        ))
+    }
+
+    /// Everything that can be asked of an app besides a push.
+    pub(crate) fn act(&self, name: &str, action: &Action) -> Result<Accepted> {
+        self.send("POST", &of(name, "/actions"), action)
+    }
+
+    /// Variables, with their values only if asked for.
+    pub(crate) fn variables(&self, name: &str, values: bool) -> Result<Vec<VariableView>> {
+        self.get(&of(name, &format!("/variables?values={values}")))
+    }
+
+    /// Sets and removes variables.
+    pub(crate) fn set_variables(
+        &self,
+        name: &str,
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Accepted> {
+        self.send("PATCH", &of(name, "/variables"), changes)
+    }
+
+    /// Host names.
+    pub(crate) fn domains(&self, name: &str) -> Result<Vec<String>> {
+        self.get(&of(name, "/domains"))
+    }
+
+    /// Adds and removes host names.
+    pub(crate) fn set_domains(&self, name: &str, add: &[String], remove: &[String]) -> Result<Vec<String>> {
+        self.send("PATCH", &of(name, "/domains"), &json!({ "add": add, "remove": remove }))
+    }
+
+    /// Settings.
+    pub(crate) fn config(&self, name: &str) -> Result<BTreeMap<String, Value>> {
+        self.get(&of(name, "/config"))
+    }
+
+    /// Changes settings; `null` goes back to the default.
+    pub(crate) fn set_config(
+        &self,
+        name: &str,
+        changes: &BTreeMap<String, Value>,
+    ) -> Result<BTreeMap<String, Value>> {
+        self.send("PATCH", &of(name, "/config"), changes)
+    }
+
+    /// All users.
+    pub(crate) fn users(&self) -> Result<Vec<UserView>> {
+        self.get("users")
+    }
+
+    /// Adds a user, or changes the mail address of one.
+    pub(crate) fn set_user(&self, user: &UserView) -> Result<UserView> {
+        self.send("POST", "users", user)
+    }
+
+    /// Removes a user.
+    pub(crate) fn remove_user(&self, name: &str) -> Result<()> {
+        self.delete(&format!("users/{}", segment(name)))
+    }
+
+    /// All tokens.
+    pub(crate) fn tokens(&self) -> Result<Vec<TokenView>> {
+        self.get("tokens")
+    }
+
+    /// Makes a token.
+    pub(crate) fn create_token(&self, user: Option<&str>, name: &str) -> Result<NewToken> {
+        self.send("POST", "tokens", &json!({ "user": user, "name": name }))
+    }
+
+    /// Ends a token.
+    pub(crate) fn remove_token(&self, id: &str) -> Result<()> {
+        self.delete(&format!("tokens/{}", segment(id)))
+    }
+
+    /// All SSH keys.
+    pub(crate) fn keys(&self) -> Result<Vec<KeyView>> {
+        self.get("keys")
+    }
+
+    /// Registers an SSH public key.
+    pub(crate) fn add_key(&self, name: &str, key: &str) -> Result<KeyView> {
+        self.send("POST", "keys", &json!({ "name": name, "key": key }))
+    }
+
+    /// Removes an SSH key.
+    pub(crate) fn remove_key(&self, fingerprint: &str) -> Result<()> {
+        self.delete(&format!("keys/{}", segment(fingerprint)))
+    }
+
+    /// Sends a test mail to whoever asks.
+    pub(crate) fn test_mail(&self) -> Result<Accepted> {
+        self.send("POST", "notify/test", &json!({}))
+    }
+
+    /// What the server's host can do.
+    pub(crate) fn doctor(&self) -> Result<Vec<FindingView>> {
+        self.get("doctor")
+    }
+}
+
+fn of(app: &str, rest: &str) -> String {
+    format!("apps/{}{rest}", segment(app))
+}

@@ -1,0 +1,41 @@
+//! `teal doctor`: what a host can do, with remedies. Exits 1 if something is not as it should be.
+
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+    out::{Out, Paint, harmless},
+    processes,
+};
+use clap::Args;
+use teal_core::api::FindingView;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  teal doctor\n  sudo teal doctor --local")]
+pub(crate) struct DoctorArgs {
+    /// Examine this host, without a server.
+    #[arg(long)]
+    local: bool,
+}
+
+/// Examines the server's host, or this one.
+pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
+    let findings =
+if args.local { processes::examine() } else { context.client()?.doctor()? };
+    let bad = findings.iter().filter(|f| !f.ok).count();
+    context
+        .out
+        .show(&findings, |out| findings.iter().map(|f| line(out, f)).collect::<Vec<_>>().join("\n"))?;
+    if bad == 0 {
+        return Ok(());
+    }
+    let plural = if bad == 1 { "thing is" } else { "things are" };
+    Err(Error::new(Kind::Verdict, format!("{bad} {plural} not as they should be"))
+        .hint("each says its remedy above"))
+}
+
+fn line(out: &Out, finding: &FindingView) -> String {
+    let mark = if finding.ok { out.paint(Paint::Good, "ok ") } else { out.paint(Paint::Bad, "NO ") };
+    let remedy =
+        finding.remedy.as_deref().map(|r| format!("\n    remedy: {}", harmless(r))).unwrap_or_default();
+    format!("{mark} {}: {}{remedy}", harmless(&finding.name), harmless(&finding.detail))
+}

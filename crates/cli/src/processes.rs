@@ -1,0 +1,150 @@
+//! `teal server` and `teal router`: reads the operator's configuration and hands over to the crates that do the work. It must hold no
+//! behaviour of theirs.
+
+use crate::{
+    context::Context,
+    error::{Error, Kind, Result},
+};
+use clap::Args;
+use std::path::{Path, PathBuf};
+use teal_core::api::FindingView;
+use teal_server::config::Config;
+
+/// Where the configuration is if nobody says.
+const CONFIG: &str = "/etc/teal/server.toml";
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a configuration file the defaults hold: data in /var/lib/teal, console on 127.0.0.1:8600.
+The first start makes an administrator's token and says where it is.
+
+Examples:
+  teal server
+  teal server --config ./server.toml"
+)]
+pub(crate) struct ServerArgs {
+    /// The configuration [default: /etc/teal/server.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Serve API, console and git in clear text on an address that is not loopback.
+    #[arg(long)]
+    insecure_http: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The router reads its addresses from the server's configuration, and its last table from the data directory: it serves
+without the server. With --supervise it starts its worker again if that dies (where there is no systemd).
+
+Examples:
+  teal router
+  teal router --supervise --config ./server.toml"
+)]
+pub(crate) struct RouterArgs {
+    /// The server's configuration [default: /etc/teal/server.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Start the worker again when it dies.
+    #[arg(long)]
+    supervise: bool,
+    /// A worker of the supervisor, which hands it its sockets.
+    #[arg(long, hide = true, conflicts_with = "supervise")]
+    inherited: bool,
+    /// Write the addresses that it listens on into this file, once it serves.
+    #[arg(long, value_name = "FILE")]
+    ready: Option<PathBuf>,
+}
+
+/// `teal server`: serves until told to stop.
+pub(crate) fn server(context: &Context, args: ServerArgs) -> Result<()> {
+    let mut config = configuration(args.config.as_deref())?;
+    config.insecure_http |= args.insecure_http;
+    log();
+    let program = std::env::current_exe().map_err(|e| Error::because("the path of this program is unknown", e))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::because("the server's threads cannot start", e))?;
+    let ended = runtime.block_on(teal_server::run(config, program, |facts| announce(context, facts)));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended.map_err(|error| match error {
+        teal_server::Error::Config(message) => Error::usage(message),
+        other => Error::new(Kind::Other, chain(&other)),
+    })
+}
+
+/// Says where the server is, and where its first token is: the token itself goes into no log.
+fn announce(context: &Context, facts: &teal_server::Facts) {
+    let ssh = facts.ssh.map(|ssh| format!(", git over SSH on {ssh}")).unwrap_or_default();
+    context.out.say(format!("Teal serves on http://{}{ssh}; instances run under `{}`", facts.http, facts.runtime));
+    if let Some(token) = &facts.admin_token {
+        let token = token.display();
+        context.out.say(format!("log in with: teal login http://{} --token-file {token}", facts.http));
+    }
+}
+
+/// `teal router`: serves until told to stop.
+pub(crate) fn router(_: &Context, args: RouterArgs) -> Result<()> {
+    let config = configuration(args.config.as_deref())?;
+    log();
+    let mut options = teal_router::Options::new(config.router_control(), config.data.join("router"));
+    options.http.clone_from(&config.router_http);
+    options.inherited = args.inherited;
+    options.ready = args.ready.clone().map_or(teal_router::Ready::Nobody, teal_router::Ready::File);
+    let ended = if args.supervise {
+        teal_router::supervise(&options, &worker(&args))
+    } else {
+        teal_router::run(options)
+    };
+    ended.map_err(|error| Error::new(Kind::Other, chain(&error)))
+}
+
+/// The arguments with which the supervisor starts this program again as its worker.
+fn worker(args: &RouterArgs) -> Vec<std::ffi::OsString> {
+    let mut line: Vec<std::ffi::OsString> = vec!["router".into(), "--inherited".into()];
+    for (flag, value) in [("--config", &args.config), ("--ready", &args.ready)] {
+        if let Some(value) = value {
+            line.extend([flag.into(), value.clone().into_os_string()]);
+        }
+    }
+    line
+}
+
+/// What this host can do.
+pub(crate) fn examine() -> Vec<FindingView> {
+    let view = |f: teal_runtime::doctor::Finding| FindingView { name: f.name, ok: f.ok, detail: f.detail, remedy: f.remedy };
+    teal_runtime::doctor::examine().into_iter().map(view).collect()
+}
+
+/// Logs go to standard error; `TEAL_LOG` says how much, for example `info` or `teal_server=debug`.
+fn log() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TEAL_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
+
+/// The configuration: the named file, else the usual one if it is there, else the defaults.
+fn configuration(file: Option<&Path>) -> Result<Config> {
+    let path = file.unwrap_or(Path::new(CONFIG));
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if file.is_none() && error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            return Err(Error::usage(format!(
+                "the configuration {} cannot be read: {error}",
+                path.display()
+            ))
+            .hint("name another with --config"));
+        }
+    };
+    toml::from_str(&text).map_err(|error| {
+        Error::usage(format!("the configuration {} is not right: {error}", path.display()))
+            .hint("every field is described in docs/operating.md")
+    })
+}

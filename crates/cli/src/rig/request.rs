@@ -1,0 +1,142 @@
+//! One request and its whole answer over a connection that exists already, judged by status and completeness.
+
+use super::{
+    Shared,
+    ledger::{Answer, Lane, Sample},
+};
+use bytes::Bytes;
+use http::{Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, client::conn::http1};
+use std::time::Duration;
+
+/// How long a request may take, from its connection on.
+pub(super) const TIME: Duration = Duration::from_secs(10);
+/// The longest answer.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+
+/// What to ask for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Job {
+    /// When it was due.
+    pub(super) scheduled: u64,
+    /// The id of a POST.
+    pub(super) post: Option<u64>,
+}
+
+/// Whoever asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) client: usize,
+    pub(super) lane: Lane,
+}
+
+/// Why there was no good answer: fixed words, and the rest.
+pub(super) type Lost = (&'static str, String);
+
+/// Sends the request and enters what became of it. `true`: the connection may be used again.
+pub(super) async fn ask(
+    shared: &Shared,
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    asker: Asker,
+    job: Job,
+) -> bool {
+    let (floor, began) = {
+        let mut ledger = shared.ledger();
+        if let Some(id) = job.post {
+            ledger.post(id);
+        }
+        (ledger.floor(asker.client), shared.now())
+    };
+    let exchange = tokio::time::timeout(TIME, exchange(shared, sender, asker.lane, job.post));
+    let outcome = exchange
+        .await
+        .unwrap_or_else(|_| Err(("timeout", format!("no whole answer within {} s", TIME.as_secs()))));
+    let ended = shared.now();
+    let mut ledger = shared.ledger();
+    match outcome {
+        Ok((answer, reusable)) => {
+            if let Some(id) = job.post {
+                ledger.acknowledged(id);
+            }
+            let Asker { client, lane } = asker;
+            ledger.answered(Sample { client, floor, scheduled: job.scheduled, began, ended, lane, answer });
+            reusable
+        }
+        Err((kind, detail)) => {
+            ledger.lost(ended, asker.lane, kind, detail);
+            false
+        }
+    }
+}
+
+async fn exchange(
+    shared: &Shared,
+    sender: &mut http1::SendRequest<Full<Bytes>>,
+    lane: Lane,
+    post: Option<u64>,
+) -> Result<(Answer, bool), Lost> {
+    let request = build(shared, lane, post).map_err(|e| ("request", e.to_string()))?;
+    sender.ready().await.map_err(|e| ("connection", describe(&e)))?;
+    let response = sender.send_request(request).await.map_err(|e| ("no answer", describe(&e)))?;
+    let status = response.status();
+    let mut answer = read_answer(&response);
+    let close = response
+        .headers()
+        .get(header::CONNECTION)
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"close"));
+    let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
+    let body = body.map_err(|e| ("answer broke off", e.to_string()))?.to_bytes();
+    if status.is_success() {
+        answer.version = answer.version.or_else(|| version_in(&body));
+        return Ok((answer, !close));
+    }
+    let start: String = String::from_utf8_lossy(&body).chars().take(200).collect();
+    Err(("status", format!("{status}: {start}")))
+}
+
+fn build(shared: &Shared, lane: Lane, post: Option<u64>) -> http::Result<Request<Full<Bytes>>> {
+    let mut request =
+        Request::builder().header(header::HOST, &shared.options.host).header(header::USER_AGENT, "teal-rig");
+    if lane == Lane::Fresh {
+        request = request.header(header::CONNECTION, "close");
+    }
+    match post {
+        Some(id) => request.method("POST").uri("/record").body(Full::new(Bytes::from(name(id)))),
+        None => request.uri("/").body(Full::new(Bytes::new())),
+    }
+}
+
+/// A POST's id as the app sees it: no other run on this machine uses the same.
+pub(super) fn name(id: u64) -> String {
+    format!("rig-{}-{id}", std::process::id())
+}
+
+/// The id behind such a name, if it is ours.
+pub(super) fn id(name: &str) -> Option<u64> {
+    name.strip_prefix("rig-")?.strip_prefix(&std::process::id().to_string())?.strip_prefix('-')?.parse().ok()
+}
+
+fn read_answer(response: &Response<Incoming>) -> Answer {
+    let text = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    Answer { version: text("x-version"), colour: text("x-colour") }
+}
+
+/// The version that a page names in `data-version="…"`, for sites that cannot set a header.
+fn version_in(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("data-version=\"")?;
+    rest.split_once('"').map(|(version, _)| version.chars().take(100).collect())
+}
+
+/// An error with its sources: hyper's own words say little.
+pub(super) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}

@@ -1,0 +1,116 @@
+//! How a router is started: addresses, places and limits. Plain values; reading files or variables is the caller's business.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+/// Everything that a router is told when it starts.
+#[derive(Debug)]
+pub struct Options {
+    /// Addresses for plain HTTP; port 0 takes a free one. Ignored by a worker that inherits its sockets.
+    pub http: Vec<SocketAddr>,
+    /// The control socket, made with mode 0600.
+    pub control: PathBuf,
+    /// The directory of the saved table; made if missing, used by one router at a time.
+    pub state: PathBuf,
+    /// Worker threads; 0 is as many as there are cores.
+    pub workers: usize,
+    /// Who is told the bound addresses once requests and the control socket are served.
+    pub ready: Ready,
+    /// Take the listening sockets from the supervisor (see [`crate::supervise`]) instead of binding `http`.
+    pub inherited: bool,
+    /// Proxies in front of this router: only their `X-Forwarded-*` and `Forwarded` headers are kept and added to.
+    pub trusted: Vec<IpAddr>,
+    /// Time-outs and sizes.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// Options with the given places, port 0 on loopback, and the usual limits.
+    #[must_use]
+    pub fn new(control: PathBuf, state: PathBuf) -> Self {
+        Self {
+            http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            control,
+            state,
+            workers: 0,
+            ready: Ready::Nobody,
+            inherited: false,
+            trusted: Vec::new(),
+            limits: Limits::default(),
+        }
+    }
+
+    /// How many worker threads to start; at least one.
+    #[must_use]
+    pub fn worker_count(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            some => some,
+        }
+    }
+}
+
+/// What is called with the bound addresses.
+pub type Announce = Box<dyn FnOnce(&[SocketAddr]) + Send>;
+
+/// Who is told that the router serves.
+#[derive(Default)]
+pub enum Ready {
+    /// Nobody.
+    #[default]
+    Nobody,
+    /// This file gets one bound address per line; it appears whole or not at all.
+    File(PathBuf),
+    /// This is called with the bound addresses.
+    Call(Announce),
+}
+
+impl fmt::Debug for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nobody => f.write_str("Nobody"),
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Call(_) => f.write_str("Call"),
+        }
+    }
+}
+
+/// Time-outs and sizes.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// A client's connection may be silent for this long between requests or inside a request's head.
+    pub idle: Duration,
+    /// One attempt to connect to an instance.
+    pub connect: Duration,
+    /// From the request's head being sent to the response's head; then the client gets a 504.
+    pub answer: Duration,
+    /// A pooled connection to an instance that announced no time of its own is closed after this.
+    pub pooled: Duration,
+    /// When told to stop: how long requests in flight may take.
+    pub drain: Duration,
+    /// A request's head, in bytes.
+    pub head_bytes: usize,
+    /// A request's header lines.
+    pub header_lines: usize,
+    /// Clients' connections at a time, upgraded ones among them, over all workers; more wait in the listening socket's queue.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(75),
+            connect: Duration::from_secs(2),
+            answer: Duration::from_secs(600),
+            pooled: Duration::from_secs(1),
+            drain: Duration::from_secs(30),
+            head_bytes: 64 * 1024,
+            header_lines: 128,
+            connections: 20_000,
+        }
+    }
+}

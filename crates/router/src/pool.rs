@@ -1,0 +1,127 @@
+//! One worker's connections to instances: kept for the next request, checked before they are used, closed when their instance leaves the table.
+//!
+//! A connection belongs to one peer (instance and address) for ever, so that a reused address never receives another app's traffic.
+
+use crate::{
+    body::Upload,
+    table::Peer,
+    wire::{Io, Wire},
+};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use std::{
+    cell::RefCell,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::net::TcpStream;
+
+/// Idle connections per peer and worker; more are closed instead of kept.
+const MAX_IDLE: usize = 256;
+
+/// Longest head of a response, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+
+/// A connection to a peer.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// Hyper's handle.
+    pub(crate) sender: SendRequest<Upload>,
+    /// What lies under it.
+    pub(crate) wire: Arc<Wire>,
+    /// It has answered a request before: the peer may be closing it at this very moment.
+    pub(crate) reused: bool,
+    /// How long the peer keeps it when idle, as far as we know.
+    pub(crate) keep: Duration,
+    peer: Arc<Peer>,
+    used: Instant,
+}
+
+impl Connection {
+    /// Nothing says that the peer would not take another request on it.
+    fn is_fit(&self) -> bool {
+        self.sender.is_ready() && self.used.elapsed() < self.keep && self.wire.is_silent()
+    }
+
+    fn is_lost(&self) -> bool {
+        self.sender.is_closed() || self.peer.is_withdrawn() || self.used.elapsed() >= self.keep
+    }
+}
+
+/// Idle connections.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    idle: RefCell<Vec<(Arc<Peer>, Vec<Connection>)>>,
+    connect: Duration,
+    keep: Duration,
+}
+
+impl Pool {
+    /// An empty pool: connecting may take `connect`, idle connections are kept for `keep` unless the peer says more.
+    pub(crate) fn new(connect: Duration, keep: Duration) -> Self {
+        Self { idle: RefCell::default(), connect, keep }
+    }
+
+    /// An idle connection to the peer that is fit for use, the one used last first.
+    pub(crate) fn take(&self, peer: &Arc<Peer>) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let (_, connections) = idle.iter_mut().find(|(p, _)| Arc::ptr_eq(p, peer))?;
+        while let Some(connection) = connections.pop() {
+            if connection.is_fit() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps the connection for the next request, if there may be one.
+    pub(crate) fn put(&self, mut connection: Connection) {
+        connection.reused = true;
+        connection.used = Instant::now();
+        if connection.is_lost() {
+            return;
+        }
+        let mut idle = self.idle.borrow_mut();
+        match idle.iter_mut().find(|(p, _)| Arc::ptr_eq(p, &connection.peer)) {
+            Some((_, connections)) if connections.len() >= MAX_IDLE => (),
+            Some((_, connections)) => connections.push(connection),
+            None => idle.push((Arc::clone(&connection.peer), vec![connection])),
+        }
+    }
+
+    /// Closes what is old, closed by the peer, or whose peer left the table.
+    pub(crate) fn sweep(&self) {
+        let mut idle = self.idle.borrow_mut();
+        for (_, connections) in idle.iter_mut() {
+            connections.retain(|connection| !connection.is_lost());
+        }
+        idle.retain(|(_, connections)| !connections.is_empty());
+    }
+
+    /// A new connection to the peer.
+    ///
+    /// # Errors
+    /// If the peer refuses, or does not answer in time (`TimedOut`). Nothing was sent then.
+    pub(crate) async fn connect(&self, peer: &Arc<Peer>) -> io::Result<Connection> {
+        let stream = tokio::time::timeout(self.connect, TcpStream::connect(peer.address())).await??;
+        stream.set_nodelay(true)?;
+        let wire = Wire::new(stream);
+        let mut builder = http1::Builder::new();
+        let handshake = builder.max_header_size(MAX_HEAD).handshake(TokioIo::new(Io(Arc::clone(&wire))));
+        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
+        tokio::task::spawn_local(async move {
+            if let Err(error) = driver.with_upgrades().await {
+                tracing::debug!(%error, "a connection to an instance ended");
+            }
+        });
+        Ok(Connection {
+            sender,
+            wire,
+            reused: false,
+            keep: self.keep,
+            peer: Arc::clone(peer),
+            used: Instant::now(),
+        })
+    }
+}

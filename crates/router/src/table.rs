@@ -1,0 +1,355 @@
+//! The compiled table: host name → app → instances, read by every request without a lock and swapped whole per app.
+//!
+//! Writers come one at a time (the control thread). A route that was compiled is never edited: an app's new route replaces the old one in a
+//! single step, and a peer that left it is marked as withdrawn, for ever: if the address comes back, it comes back as another peer.
+
+use crate::traffic::{Counters, Registry};
+use arc_swap::ArcSwap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use teal_core::{
+    id::AppId,
+    route::{self, Absent, AppRoute, Backend, Table},
+};
+
+/// One instance that takes requests, as long as it is in its app's route.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    backend: Backend,
+    in_flight: AtomicUsize,
+    withdrawn: AtomicBool,
+    /// Milliseconds since [`Directory::started`] until which the peer is tried last: connecting to it took long and failed.
+    avoided_until: AtomicU64,
+}
+
+impl Peer {
+    fn new(backend: Backend) -> Self {
+        Self {
+            backend,
+            in_flight: AtomicUsize::new(0),
+            withdrawn: AtomicBool::new(false),
+            avoided_until: AtomicU64::new(0),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.backend.address
+    }
+
+    /// It left the table: no connection to it may be kept for later.
+    pub(crate) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::Acquire)
+    }
+}
+
+/// A request that counts for the choice of the least busy peer, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<Peer>);
+
+impl Busy {
+    pub(crate) fn new(peer: Arc<Peer>) -> Self {
+        peer.in_flight.fetch_add(1, Ordering::Relaxed);
+        Self(peer)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An environment that takes traffic.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its counts.
+    pub(crate) counters: Arc<Counters>,
+    peers: Vec<Arc<Peer>>,
+}
+
+/// One app's route, immutable.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// For pages.
+    pub(crate) name: String,
+    /// Why there is no live environment.
+    pub(crate) absent: Option<Absent>,
+    domains: Vec<String>,
+    live: Option<Target>,
+    standby: Option<Target>,
+}
+
+impl App {
+    /// The live environment, if there is one.
+    pub(crate) fn live(&self) -> Option<&Target> {
+        self.live.as_ref()
+    }
+
+    /// The peer to try next: of the live environment, then of the standby; peers that made others wait come last; never one of `tried`.
+    pub(crate) fn choose(&self, tried: &[Arc<Peer>], now: u64) -> Option<(&Target, Arc<Peer>)> {
+        let avoided = |peer: &Peer| peer.avoided_until.load(Ordering::Relaxed) > now;
+        let targets = || self.live.iter().chain(&self.standby);
+        let pick = |patient: bool| {
+            targets().find_map(|target| {
+                let fits = |peer: &Peer| patient || !avoided(peer);
+                least_busy(&target.peers, tried, fits).map(|peer| (target, peer))
+            })
+        };
+        pick(false).or_else(|| pick(true))
+    }
+
+    fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.live.iter().chain(&self.standby).flat_map(|target| &target.peers)
+    }
+}
+
+/// The less busy of two peers that chance names.
+fn least_busy(peers: &[Arc<Peer>], tried: &[Arc<Peer>], fits: impl Fn(&Peer) -> bool) -> Option<Arc<Peer>> {
+    if let ([only], []) = (peers, tried) {
+        return fits(only).then(|| Arc::clone(only));
+    }
+    let fresh = |peer: &&Arc<Peer>| !tried.iter().any(|t| Arc::ptr_eq(t, peer)) && fits(peer);
+    let count = peers.iter().filter(fresh).count();
+    let first = peers.iter().filter(fresh).nth(crate::chance::index(count))?;
+    let second = peers.iter().filter(fresh).nth(crate::chance::index(count))?;
+    let load = |peer: &Arc<Peer>| peer.in_flight.load(Ordering::Relaxed);
+    Some(Arc::clone(if load(second) < load(first) { second } else { first }))
+}
+
+#[derive(Debug)]
+struct Slot(ArcSwap<App>);
+
+type Hosts = HashMap<Box<str>, Arc<Slot>>;
+
+/// What every worker looks requests up in.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    hosts: ArcSwap<Hosts>,
+    slots: Mutex<BTreeMap<AppId, Arc<Slot>>>,
+    started: Instant,
+    /// Counts per environment.
+    pub(crate) traffic: Registry,
+}
+
+impl Directory {
+    /// A directory that knows no app.
+    pub(crate) fn new() -> Self {
+        Self {
+            hosts: ArcSwap::default(),
+            slots: Mutex::default(),
+            started: Instant::now(),
+            traffic: Registry::default(),
+        }
+    }
+
+    /// The route of the app that has this domain (lower case, without port).
+    pub(crate) fn find(&self, host: &str) -> Option<Arc<App>> {
+        self.hosts.load().get(host).map(|slot| slot.0.load_full())
+    }
+
+    /// Milliseconds since the directory was made.
+    pub(crate) fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Connecting to `peer` took long and failed: others are tried first for a while.
+    pub(crate) fn avoid(&self, peer: &Peer, span: Duration) {
+        let span = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        peer.avoided_until.store(self.now().saturating_add(span), Ordering::Relaxed);
+    }
+
+    /// Uses this table instead of whatever there was.
+    pub(crate) fn replace(&self, table: &Table) {
+        let gone: Vec<AppId> = {
+            let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.keys().filter(|id| !table.apps.contains_key(*id)).cloned().collect()
+        };
+        let all = table.apps.iter().map(|(id, route)| (id, Some(route)));
+        self.change(all.chain(gone.iter().map(|id| (id, None))));
+    }
+
+    /// Uses these routes, each in one step; `None` removes the app.
+    pub(crate) fn change<'a>(&self, apps: impl Iterator<Item = (&'a AppId, Option<&'a AppRoute>)>) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut domains_differ = false;
+        for (id, route) in apps {
+            domains_differ |= self.change_one(&mut slots, id, route);
+        }
+        if domains_differ {
+            self.hosts.store(Arc::new(index(&slots)));
+        }
+    }
+
+    /// Says whether the index of host names must be made again.
+    fn change_one(
+        &self,
+        slots: &mut BTreeMap<AppId, Arc<Slot>>,
+        id: &AppId,
+        route: Option<&AppRoute>,
+    ) -> bool {
+        let Some(route) = route else {
+            let Some(slot) = slots.remove(id) else { return false };
+            withdraw(&slot.0.load(), |_| false);
+            return true;
+        };
+        let before = slots.get(id).map(|slot| slot.0.load_full());
+        let app = Arc::new(self.compile(route, before.as_deref()));
+        let Some(before) = before else {
+            slots.insert(id.clone(), Arc::new(Slot(ArcSwap::new(app))));
+            return true;
+        };
+        let domains_differ = before.domains != app.domains;
+        if let Some(slot) = slots.get(id) {
+            slot.0.store(Arc::clone(&app));
+        }
+        withdraw(&before, |peer| app.peers().any(|kept| Arc::ptr_eq(kept, peer)));
+        domains_differ
+    }
+
+    /// Peers that were in the route before are taken over, with their counts and their pooled connections.
+    fn compile(&self, route: &AppRoute, before: Option<&App>) -> App {
+        let known = |backend: &Backend| before?.peers().find(|peer| peer.backend == *backend).cloned();
+        let peer = |backend: &Backend| known(backend).unwrap_or_else(|| Arc::new(Peer::new(backend.clone())));
+        let target = |target: &route::Target| Target {
+            counters: self.traffic.counters(&target.environment),
+            peers: target.instances.iter().map(peer).collect(),
+        };
+        App {
+            name: route.name.clone(),
+            absent: route.absent,
+            domains: route.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
+            live: route.live.as_ref().map(target),
+            standby: route.standby.as_ref().map(target),
+        }
+    }
+}
+
+fn withdraw(app: &App, keep: impl Fn(&Arc<Peer>) -> bool) {
+    for peer in app.peers().filter(|peer| !keep(peer)) {
+        peer.withdrawn.store(true, Ordering::Release);
+    }
+}
+
+fn index(slots: &BTreeMap<AppId, Arc<Slot>>) -> Hosts {
+    let mut hosts = Hosts::with_capacity(slots.len());
+    for (id, slot) in slots {
+        for domain in &slot.0.load().domains {
+            if hosts.contains_key(domain.as_str()) {
+                tracing::error!(%domain, app = %id, "two apps claim one domain: the first keeps it, the server must not allow this");
+            } else {
+                hosts.insert(domain.as_str().into(), Arc::clone(slot));
+            }
+        }
+    }
+    hosts
+}
+
+/// Says what in a route cannot be.
+pub(crate) fn check(id: &AppId, route: &AppRoute) -> Result<(), String> {
+    for target in route.live.iter().chain(&route.standby) {
+        if target.instances.is_empty() {
+            return Err(format!("app {id}: environment {} has no instances", target.environment));
+        }
+    }
+    if route.live.is_none() && route.standby.is_some() {
+        return Err(format!("app {id}: a standby without a live environment"));
+    }
+    match route.domains.iter().find(|domain| domain.is_empty() || domain.len() > 253) {
+        Some(domain) => Err(format!("app {id}: `{domain}` is not a domain")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use teal_core::route::Colour;
+
+    fn backend(instance: &str, port: u16) -> Backend {
+        Backend {
+            instance: instance.parse().expect("legal"),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+        }
+    }
+
+    fn target(environment: &str, backends: &[Backend]) -> Option<route::Target> {
+        Some(route::Target {
+            environment: environment.parse().expect("legal"),
+            colour: Colour::Blue,
+            instances: backends.to_vec(),
+        })
+    }
+
+    fn app(domain: &str, live: Option<route::Target>, standby: Option<route::Target>) -> AppRoute {
+        AppRoute { name: "shop".into(), domains: vec![domain.into()], live, standby, absent: None }
+    }
+
+    fn table(route: AppRoute) -> Table {
+        Table { generation: 1, apps: [("a-1".parse().expect("legal"), route)].into() }
+    }
+
+    #[test]
+    fn a_reused_address_is_another_peer() {
+        let directory = Directory::new();
+        directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
+        let old = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        directory.replace(&table(app("a.test", target("e-2", &[backend("e-2-0", 1)]), None)));
+        assert!(old.is_withdrawn());
+        directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
+        let back = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        assert!(old.is_withdrawn() && !back.is_withdrawn());
+    }
+
+    #[test]
+    fn peers_that_stay_keep_their_state() {
+        let directory = Directory::new();
+        directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
+        let one = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let live = target("e-2", &[backend("e-2-0", 2)]);
+        directory.replace(&table(app("a.test", live, target("e-1", &[backend("e-1-0", 1)]))));
+        let app = directory.find("a.test").expect("found");
+        let new = app.choose(&[], 0).expect("a peer").1;
+        let standby = app.choose(&[new], 0).expect("the standby").1;
+        assert!(Arc::ptr_eq(&one, &standby) && !one.is_withdrawn());
+    }
+
+    #[test]
+    fn removed_domains_and_apps_are_unknown() {
+        let directory = Directory::new();
+        directory.replace(&table(app("A.test", None, None)));
+        assert!(directory.find("a.test").is_some());
+        directory.replace(&table(app("b.test", None, None)));
+        assert!(directory.find("a.test").is_none() && directory.find("b.test").is_some());
+        directory.replace(&Table::default());
+        assert!(directory.find("b.test").is_none());
+    }
+
+    #[test]
+    fn the_less_busy_of_two_is_chosen() {
+        let peers: Vec<_> = (1..=2).map(|n| Arc::new(Peer::new(backend("e-1-0", n)))).collect();
+        let _busy: Vec<_> = (0..5).map(|_| Busy::new(Arc::clone(&peers[0]))).collect();
+        let chosen = |_| least_busy(&peers, &[], |_| true).expect("a peer").address().port();
+        let idle = (0..400).map(chosen).filter(|port| *port == 2).count();
+        assert!(idle > 220, "three of four choices see the idle one, {idle} of 400 took it");
+    }
+
+    #[test]
+    fn peers_that_made_others_wait_come_last() {
+        let directory = Directory::new();
+        let live = target("e-2", &[backend("e-2-0", 2)]);
+        directory.replace(&table(app("a.test", live, target("e-1", &[backend("e-1-0", 1)]))));
+        let app = directory.find("a.test").expect("found");
+        let slow = app.choose(&[], 0).expect("a peer").1;
+        directory.avoid(&slow, Duration::from_secs(5));
+        assert_eq!(app.choose(&[], directory.now()).expect("a peer").1.address().port(), 1);
+        assert_eq!(app.choose(&[], directory.now() + 6000).expect("a peer").1.address().port(), 2);
+    }
+}

@@ -1,0 +1,177 @@
+//! One worker: a thread with its own runtime, its own upstream connections, and a share of the listening sockets.
+//!
+//! Every worker reads the same compiled table, so there is no copy that could be stale. What a worker confirms is more: all its requests that chose
+//! by the old table are counted, and its idle connections to withdrawn instances are closed.
+
+use crate::{
+    error::Error,
+    options::Limits,
+    pool::Pool,
+    serve::{self, Client},
+    table::Directory,
+};
+use std::{
+    io,
+    net::{IpAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+    time::Duration,
+};
+use tokio::{
+    net::TcpStream,
+    sync::{Semaphore, mpsc, oneshot},
+    task::LocalSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// How often idle connections are looked over.
+const SWEEP: Duration = Duration::from_millis(500);
+
+/// When the system has no descriptor or memory left for a client: how long to wait for some.
+const SHORT_OF_RESOURCES: Duration = Duration::from_millis(50);
+
+/// What was cut may take this long to end before the thread goes.
+const LAST_TASKS: Duration = Duration::from_secs(8);
+
+/// What a worker is told.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// The table changed: confirm.
+    Settle(oneshot::Sender<()>),
+    /// Accept nobody any more, let go of clients that have nothing in flight.
+    Rest,
+    /// End; connections that are still there have a last moment.
+    End,
+}
+
+/// What every worker is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The table.
+    pub(crate) directory: Arc<Directory>,
+    /// Time-outs and sizes.
+    pub(crate) limits: Limits,
+    /// Proxies in front of us.
+    pub(crate) trusted: Vec<IpAddr>,
+    /// How many workers share the limits.
+    pub(crate) workers: usize,
+}
+
+/// What the tasks of one worker share.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    /// The table.
+    pub(crate) directory: Arc<Directory>,
+    /// This worker's connections to instances.
+    pub(crate) pool: Rc<Pool>,
+    /// Time-outs and sizes.
+    pub(crate) limits: Limits,
+    /// Proxies in front of us.
+    pub(crate) trusted: Vec<IpAddr>,
+    /// Cancelled when the worker takes no new requests.
+    pub(crate) stopping: CancellationToken,
+    /// Connections and upgraded streams.
+    pub(crate) tasks: TaskTracker,
+}
+
+/// The handle of a worker's thread.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    /// Where it takes orders.
+    pub(crate) orders: mpsc::Sender<Order>,
+    /// Its thread.
+    pub(crate) thread: JoinHandle<()>,
+}
+
+/// Starts one worker on its own handles of the listening sockets.
+pub(crate) fn start(plan: Plan, listeners: Vec<TcpListener>, number: usize) -> Result<Handle, Error> {
+    let failed = |part| move |source| Error::Start { part, source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed("a worker's runtime"))?;
+    let (orders, received) = mpsc::channel(64);
+    let name = format!("worker-{number}");
+    let body = move || LocalSet::new().block_on(&runtime, run(plan, listeners, received));
+    let thread = Builder::new().name(name).spawn(body).map_err(failed("a worker's thread"))?;
+    Ok(Handle { orders, thread })
+}
+
+async fn run(plan: Plan, listeners: Vec<TcpListener>, mut orders: mpsc::Receiver<Order>) {
+    let limits = plan.limits;
+    let worker = Rc::new(Worker {
+        directory: plan.directory,
+        pool: Rc::new(Pool::new(limits.connect, limits.pooled)),
+        trusted: plan.trusted,
+        stopping: CancellationToken::new(),
+        tasks: TaskTracker::new(),
+        limits,
+    });
+    let room = Arc::new(Semaphore::new((worker.limits.connections / plan.workers).max(1)));
+    for listener in listeners {
+        worker.tasks.spawn_local(accept(Rc::clone(&worker), listener, Arc::clone(&room)));
+    }
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(Order::Settle(done)) => {
+                    worker.pool.sweep();
+                    // Nobody waits for it any more: then nobody needs it.
+                    let _ = done.send(());
+                }
+                Some(Order::Rest) => worker.stopping.cancel(),
+                Some(Order::End) | None => break,
+            },
+            _ = sweep.tick() => worker.pool.sweep(),
+        }
+    }
+    worker.stopping.cancel();
+    worker.tasks.close();
+    let _ = timeout(LAST_TASKS, worker.tasks.wait()).await;
+}
+
+async fn accept(worker: Rc<Worker>, listener: TcpListener, room: Arc<Semaphore>) {
+    let listener = match tokio::net::TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!(%error, "a worker cannot use its listening socket"),
+    };
+    let stopping = worker.stopping.clone();
+    let accepting = async {
+        while let Ok(place) = Arc::clone(&room).acquire_owned().await {
+            match listener.accept().await {
+                Ok((stream, address)) => {
+                    let client = Client::new(address, place);
+                    let serving = serve::connection(Rc::clone(&worker), prepare(stream), client);
+                    worker.tasks.spawn_local(serving);
+                }
+                Err(error) => recover(&error).await,
+            }
+        }
+    };
+    // An accepted connection is never dropped here: accepting yields only while it has none.
+    stopping.run_until_cancelled(accepting).await;
+}
+
+async fn recover(error: &io::Error) {
+    // The client went away before it was accepted: nothing is wrong here.
+    if error.kind() != io::ErrorKind::ConnectionAborted {
+        tracing::warn!(%error, "a client cannot be accepted: raise the limit of open files if this goes on");
+        tokio::time::sleep(SHORT_OF_RESOURCES).await;
+    }
+}
+
+/// Small answers go out at once, and dead clients are found out.
+fn prepare(stream: TcpStream) -> TcpStream {
+    let prepared = stream.set_nodelay(true).and_then(|()| {
+        let idle = Duration::from_secs(60);
+        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
+        Ok(rustix::net::sockopt::set_tcp_keepidle(&stream, idle)?)
+    });
+    if let Err(error) = prepared {
+        tracing::debug!(%error, "a client's socket does not take its options");
+    }
+    stream
+}

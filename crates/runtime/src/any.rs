@@ -1,0 +1,90 @@
+//! The runtimes as one type: chosen once, by the server's configuration, and the same to everybody who drives it.
+
+use crate::{Inspection, InstanceSpec, Outcome, Runtime, fake::Fake, process::Process, sandbox::Sandbox};
+use std::{path::PathBuf, time::Duration};
+use teal_core::id::InstanceId;
+
+/// One of the runtimes.
+#[derive(Debug, Clone)]
+pub enum Any {
+    /// Namespaces, control groups and a network of its own.
+    Sandbox(Sandbox),
+    /// Plain processes, without isolation.
+    Process(Process),
+    /// Made up, for tests.
+    Fake(Fake),
+}
+
+/// Passes a call on to whichever it is.
+macro_rules! each {
+    ($any:expr, $runtime:ident => $call:expr) => {
+        match $any {
+            Any::Sandbox($runtime) => $call,
+            Any::Process($runtime) => $call,
+            Any::Fake($runtime) => $call,
+        }
+    };
+}
+
+impl Any {
+    /// How the configuration and the user call it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Sandbox(_) => "sandbox",
+            Self::Process(_) => "process",
+            Self::Fake(_) => "fake",
+        }
+    }
+
+    /// Are instances kept apart from each other and from the host? If not, a warning belongs wherever they are shown.
+    #[must_use]
+    pub fn isolates(&self) -> bool {
+        match self {
+            Self::Sandbox(_) => true,
+            Self::Process(_) | Self::Fake(_) => false,
+        }
+    }
+}
+
+impl Runtime for Any {
+    async fn ensure(&self, spec: &InstanceSpec) -> Outcome<Inspection> {
+        each!(self, runtime => runtime.ensure(spec).await)
+    }
+
+    async fn inspect(&self, id: &InstanceId) -> Outcome<Inspection> {
+        each!(self, runtime => runtime.inspect(id).await)
+    }
+
+    async fn sleep(&self, id: &InstanceId) -> Outcome<()> {
+        each!(self, runtime => runtime.sleep(id).await)
+    }
+
+    async fn wake(&self, id: &InstanceId) -> Outcome<Inspection> {
+        each!(self, runtime => runtime.wake(id).await)
+    }
+
+    async fn stop(&self, id: &InstanceId, deadline: Duration) -> Outcome<()> {
+        each!(self, runtime => runtime.stop(id, deadline).await)
+    }
+
+    async fn remove(&self, id: &InstanceId) -> Outcome<()> {
+        each!(self, runtime => runtime.remove(id).await)
+    }
+
+    async fn forget(&self, id: &InstanceId) -> Outcome<()> {
+        each!(self, runtime => runtime.forget(id).await)
+    }
+
+    async fn singletons(&self, id: &InstanceId, run: bool) -> Outcome<()> {
+        each!(self, runtime => runtime.singletons(id, run).await)
+    }
+
+    async fn list(&self) -> Outcome<Vec<InstanceId>> {
+        each!(self, runtime => runtime.list().await)
+    }
+
+    fn log(&self, id: &InstanceId) -> PathBuf {
+        each!(self, runtime => runtime.log(id))
+    }
+}

@@ -1,0 +1,154 @@
+//! An app's settings as its owner sees them: every one documented here, defaults here and nowhere else, unknown ones refused by name.
+//! Those that concern the machine become its [`Settings`]; the others go into the specification of instances and builds.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use teal_core::deploy::settings::{MAX_INSTANCES, SECOND, Settings};
+
+/// The settings that differ from the defaults, by name.
+pub type Overrides = BTreeMap<String, serde_json::Value>;
+
+/// All settings of an app.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AppConfig {
+    /// `node`, `python`, `static`, `linux`; without it the type is detected from the files.
+    pub r#type: Option<String>,
+    /// The branch that deploys; without it `main` and `master` do.
+    pub branch: Option<String>,
+    /// Instances of each environment, 1 to 64.
+    pub instances: u32,
+    /// Memory of each instance, in MiB.
+    pub memory_mib: u64,
+    /// CPU of each instance, in thousandths of a core.
+    pub cpu_milli: u64,
+    /// Processes and threads of each instance.
+    pub pids: u64,
+    /// The writable layer of each instance, in MiB.
+    pub disk_mib: u64,
+    /// Memory of a build, in MiB.
+    pub build_memory_mib: u64,
+    /// How long a new version is watched while the one before stands by, in seconds.
+    pub bake_s: u64,
+    /// How long requests in flight, and the app after SIGTERM, are waited for, in seconds.
+    pub drain_s: u64,
+    /// How long WebSockets and event streams live on in the old version, in seconds; at most 24 h.
+    pub upgraded_s: u64,
+    /// When the old version goes from asleep to off, in seconds since it was replaced.
+    pub off_after_s: u64,
+    /// The longest build, in seconds.
+    pub build_deadline_s: u64,
+    /// The longest start, from the first instance to the last good probe, in seconds.
+    pub start_deadline_s: u64,
+    /// Good probes in a row that make an instance healthy.
+    pub good_probes: u32,
+    /// Only a 200 is healthy, not 200–299.
+    pub strict_health: bool,
+    /// Wait for a user's word once the new version is healthy.
+    pub hold: bool,
+    /// A newer push ends a running build instead of waiting for it.
+    pub cancel_on_push: bool,
+}
+
+impl Default for AppConfig {
+    fn default() -> Self {
+        let machine = Settings::default();
+        Self {
+            r#type: None,
+            branch: None,
+            instances: machine.instances,
+            memory_mib: 512,
+            cpu_milli: 1000,
+            pids: 512,
+            disk_mib: 1024,
+            build_memory_mib: 2048,
+            bake_s: machine.bake_ms / SECOND,
+            drain_s: machine.drain_ms / SECOND,
+            upgraded_s: machine.upgraded_ms / SECOND,
+            off_after_s: machine.off_after_ms / SECOND,
+            build_deadline_s: machine.build_ms / SECOND,
+            start_deadline_s: machine.start_ms / SECOND,
+            good_probes: machine.good_probes,
+            strict_health: false,
+            hold: machine.hold,
+            cancel_on_push: machine.cancel_on_push,
+        }
+    }
+}
+
+impl AppConfig {
+    /// The settings with these overrides.
+    ///
+    /// # Errors
+    /// A sentence that names the setting that is unknown or out of range.
+    pub fn of(overrides: &Overrides) -> Result<Self, String> {
+        let object = serde_json::Value::Object(overrides.clone().into_iter().collect());
+        let config: Self = serde_json::from_value(object).map_err(|error| error.to_string())?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        const DAY: u64 = 24 * 60 * 60;
+        let ranges = [
+            ("instances", u64::from(self.instances), 1, u64::from(MAX_INSTANCES)),
+            ("memory_mib", self.memory_mib, 16, 1024 * 1024),
+            ("cpu_milli", self.cpu_milli, 10, 1024 * 1000),
+            ("pids", self.pids, 16, 1024 * 1024),
+            ("disk_mib", self.disk_mib, 16, 1024 * 1024),
+            ("build_memory_mib", self.build_memory_mib, 64, 1024 * 1024),
+            ("bake_s", self.bake_s, 0, DAY),
+            ("drain_s", self.drain_s, 0, DAY),
+            ("upgraded_s", self.upgraded_s, 0, DAY),
+            ("off_after_s", self.off_after_s, 0, 365 * DAY),
+            ("build_deadline_s", self.build_deadline_s, 1, DAY),
+            ("start_deadline_s", self.start_deadline_s, 1, DAY),
+            ("good_probes", u64::from(self.good_probes), 1, 100),
+        ];
+        match ranges.into_iter().find(|(_, value, low, high)| value < low || value > high) {
+            Some((name, value, low, high)) => Err(format!("`{name}` is {value}, but must be from {low} to {high}")),
+            None => Ok(()),
+        }
+    }
+
+    /// What the machine needs of it.
+    #[must_use]
+    pub fn machine(&self) -> Settings {
+        Settings {
+            bake_ms: self.bake_s * SECOND,
+            drain_ms: self.drain_s * SECOND,
+            upgraded_ms: self.upgraded_s * SECOND,
+            off_after_ms: self.off_after_s * SECOND,
+            build_ms: self.build_deadline_s * SECOND,
+            start_ms: self.start_deadline_s * SECOND,
+            good_probes: self.good_probes,
+            instances: self.instances,
+            hold: self.hold,
+            cancel_on_push: self.cancel_on_push,
+            ..Settings::default()
+        }
+    }
+
+    /// All settings by name, as `teal config list` shows them.
+    #[must_use]
+    pub fn listed(&self) -> BTreeMap<String, serde_json::Value> {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(map)) => map.into_iter().collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_and_absurd_settings_are_refused_by_name() {
+        let one = |name: &str, value: serde_json::Value| AppConfig::of(&BTreeMap::from([(name.to_owned(), value)]));
+        assert!(one("bake", 3.into()).expect_err("unknown").contains("bake"));
+        assert!(one("instances", 0.into()).expect_err("range").contains("from 1 to"));
+        assert_eq!(one("bake_s", 3.into()).expect("legal").machine().bake_ms, 3000);
+        assert_eq!(AppConfig::of(&Overrides::new()).expect("legal").machine(), Settings::default());
+    }
+}

@@ -1,0 +1,133 @@
+//! Watches a build's sandbox until it ends: its log goes into the deployment's as it is written, its deadline ends it.
+
+use super::{
+    course::Stop,
+    job::Job,
+    notes::Ended,
+    tail::Tail,
+};
+use crate::{log::Logs, world::now};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+use teal_core::{
+    id::{DeploymentId, InstanceId},
+    time::Time,
+};
+use teal_runtime::{LogLine, Outcome, Runtime, State};
+
+/// From one look to the next. A line is at most this late, and a little.
+const LOOK: Duration = Duration::from_millis(100);
+/// A runtime that does not answer for so long is left alone; the build goes on and is found again.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// One look waits for an answer so long.
+const ANSWER: Duration = Duration::from_secs(5);
+/// The disk is looked at every so many looks.
+const DISK: u32 = 20;
+/// Below so much free space, in bytes, a build is ended: the rest belongs to what is live.
+const FLOOR: u64 = 512 * 1024 * 1024;
+
+/// A build's log, on its way into the deployment's.
+pub(super) struct Feed<'a> {
+    logs: &'a Logs,
+    deployment: &'a DeploymentId,
+    tail: Tail,
+}
+
+impl<'a> Feed<'a> {
+    pub(super) fn new(logs: &'a Logs, deployment: &'a DeploymentId, log: &Path, home: &Path) -> Self {
+        let number = *logs.follow(deployment).borrow();
+        Self { logs, deployment, tail: Tail::new(log.to_owned(), home.join("mark.json"), number) }
+    }
+
+    /// Passes on what is new, all of it. Never fails: a log that cannot be kept must not stop a build.
+    pub(super) async fn pass(&mut self) {
+        loop {
+            let lines = match self.tail.read() {
+                Ok(lines) => lines,
+                Err(error) => return tracing::warn!(%error, "the log of a build cannot be read"),
+            };
+            if lines.is_empty() {
+                return;
+            }
+            for group in lines.chunk_by(|a, b| a.at == b.at && a.stage == b.stage) {
+                self.append(group);
+            }
+            let number = *self.logs.follow(self.deployment).borrow();
+            if let Err(error) = self.tail.note(number) {
+                tracing::warn!(%error, "how far the log of a build was read cannot be noted");
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// One line stays one line, also an empty one: how far it got is counted in lines.
+    fn append(&self, group: &[LogLine]) {
+        let Some(first) = group.first() else { return };
+        let text = group.iter().fold(String::new(), |text, line| {
+            text + &line.text.replace(['\n', '\r'], " ") + "\n"
+        });
+        if let Err(error) = self.logs.append(self.deployment, Time(first.at), &first.stage, &text) {
+            tracing::warn!(%error, deployment = %self.deployment, "the log of a build cannot be kept");
+        }
+    }
+}
+
+/// Waits until the sandbox has ended, whatever the reason.
+pub(super) async fn follow<R: Runtime>(
+    runtime: &R,
+    job: &Job,
+    home: &Path,
+    feed: &mut Feed<'_>,
+) -> Result<Ended, Stop> {
+    let id = job.deployment.build();
+    let (mut answered, mut stage, mut looks) = (Instant::now(), String::from("start"), 0_u32);
+    loop {
+        feed.pass().await;
+        match look(runtime, &id).await {
+            Outcome::Done(State::Exited(exit)) => return Ok(Ended::Exit(Some(exit))),
+            Outcome::Done(State::Absent) => {
+                return Err(Stop::Unknown("the build's sandbox is not there any more".into()));
+            }
+            Outcome::Done(state) => {
+                answered = Instant::now();
+                if let State::Preparing { stage: now } = state {
+                    stage = now;
+                } else if let Some(last) = last_stage(home) {
+                    stage = last;
+                }
+            }
+            Outcome::Broke(failure) => return Err(Stop::Broke(failure.message)),
+            Outcome::Unknown(why) if answered.elapsed() > PATIENCE => return Err(Stop::Unknown(why)),
+            Outcome::Unknown(_) => {}
+        }
+        if now() > job.deadline {
+            return Ok(Ended::Late { stage });
+        }
+        looks = looks.wrapping_add(1);
+        if looks % DISK == 0 && nearly_full(home) {
+            return Ok(Ended::Full);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+async fn look<R: Runtime>(runtime: &R, id: &InstanceId) -> Outcome<State> {
+    match tokio::time::timeout(ANSWER, runtime.inspect(id)).await {
+        Ok(Outcome::Done(inspection)) => Outcome::Done(inspection.state),
+        Ok(Outcome::Broke(failure)) => Outcome::Broke(failure),
+        Ok(Outcome::Unknown(why)) => Outcome::Unknown(why),
+        Err(_) => Outcome::Unknown("the runtime did not answer in time".into()),
+    }
+}
+
+/// While the last command runs, the runtime only says that something runs.
+fn last_stage(home: &Path) -> Option<String> {
+    super::notes::Notes::load(home)?.plan.build.last().map(|command| command.stage.clone())
+}
+
+fn nearly_full(home: &Path) -> bool {
+    let Ok(disk) = nix::sys::statvfs::statvfs(home) else { return false };
+    disk.blocks_available() * disk.fragment_size() < FLOOR
+}

@@ -1,0 +1,243 @@
+//! Which package manager installs a Node app's dependencies, and how each of them is called.
+
+use super::node::Package;
+use crate::build::{
+    detect::{Error, Source, Tool},
+    script,
+};
+
+const NODE: Tool = Tool { command: "node", remedy: "install the Debian package `nodejs`" };
+const NPM: Tool = Tool { command: "npm", remedy: "install the Debian package `npm`" };
+const BUN: Tool = Tool {
+    command: "bun",
+    remedy: "Debian has no package of it; put the binary of its maintainers into /usr/local/bin, or remove bun.lock",
+};
+
+/// Quiet, and nothing that asks a registry for more than packages.
+const QUIET: &str = "export npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Manager {
+    NpmCi,
+    NpmInstall,
+    Yarn,
+    YarnBerry,
+    Pnpm,
+    Bun,
+    Custom(String),
+}
+
+/// What happens to development dependencies (`CC_NODE_DEV_DEPENDENCIES`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Development {
+    /// `install`: installed and kept.
+    Keep,
+    /// `ignore`: never installed.
+    Ignore,
+    /// Not set: there for the build, gone afterwards.
+    Prune,
+}
+
+/// The package manager of one app.
+pub(super) struct Packages {
+    manager: Manager,
+    development: Development,
+    /// `name@version` of `packageManager`, for a manager that this server lacks.
+    version: Option<String>,
+    /// Has it development dependencies at all?
+    has_dev: bool,
+    /// A line for the log.
+    pub(super) because: String,
+    /// A further one.
+    pub(super) note: Option<&'static str>,
+}
+
+impl Packages {
+    pub(super) fn choose(source: &Source<'_>, package: &Package) -> Result<Self, Error> {
+        let (manager, because) = match source.variable("CC_NODE_BUILD_TOOL") {
+            Some(tool) => (named(source, tool)?, format!("CC_NODE_BUILD_TOOL={tool}")),
+            None => by_lock(source),
+        };
+        let unlocked = manager == Manager::NpmInstall && source.variable("CC_NODE_BUILD_TOOL").is_none();
+        Ok(Self {
+            development: development(source)?,
+            version: package.package_manager.as_deref().and_then(version),
+            has_dev: !package.dev_dependencies.is_empty(),
+            because: format!("Dependencies: {} ({because})", manager.word()),
+            note: unlocked.then_some(
+                "Without a lock file two builds of this commit may differ: commit package-lock.json",
+            ),
+            manager,
+        })
+    }
+
+    pub(super) fn tools(&self) -> Vec<Tool> {
+        match self.manager {
+            Manager::Bun => vec![BUN],
+            _ => vec![NODE, NPM],
+        }
+    }
+
+    /// The stage `dependencies`. With a build, development dependencies are there until it is over.
+    pub(super) fn install(&self, built: bool) -> Option<String> {
+        let without =
+            self.development == Development::Ignore || self.development == Development::Prune && !built;
+        let command = match (&self.manager, without) {
+            (Manager::NpmCi, true) => "npm ci --omit=dev",
+            (Manager::NpmCi, false) => "npm ci --include=dev",
+            (Manager::NpmInstall, true) => "npm install --no-save --omit=dev",
+            (Manager::NpmInstall, false) => "npm install --no-save --include=dev",
+            (Manager::Yarn, true) => "yarn install --frozen-lockfile --non-interactive --production=true",
+            (Manager::Yarn, false) => "yarn install --frozen-lockfile --non-interactive --production=false",
+            (Manager::YarnBerry, true) if self.has_dev => "yarn workspaces focus --all --production",
+            (Manager::YarnBerry, _) => "yarn install --immutable",
+            (Manager::Pnpm, true) => "CI=true pnpm install --frozen-lockfile --prod",
+            (Manager::Pnpm, false) => "CI=true pnpm install --frozen-lockfile --prod=false",
+            (Manager::Bun, true) => "bun install --frozen-lockfile --production",
+            (Manager::Bun, false) => "bun install --frozen-lockfile",
+            (Manager::Custom(command), _) => command,
+        };
+        Some(script::lines([QUIET, &self.find(), command].into_iter().filter(|line| !line.is_empty())))
+    }
+
+    /// The stage `finish`: development dependencies do not belong in the release.
+    pub(super) fn prune(&self, built: bool) -> Option<String> {
+        if self.development != Development::Prune || !built || !self.has_dev {
+            return None;
+        }
+        let command = match self.manager {
+            Manager::NpmCi | Manager::NpmInstall => "npm prune --omit=dev --no-save",
+            Manager::Yarn => {
+                "yarn install --frozen-lockfile --non-interactive --production=true --ignore-scripts --prefer-offline"
+            }
+            Manager::Pnpm => "CI=true pnpm prune --prod --ignore-scripts",
+            Manager::YarnBerry | Manager::Bun | Manager::Custom(_) => return None,
+        };
+        Some(script::lines([QUIET, &self.find(), command].into_iter().filter(|line| !line.is_empty())))
+    }
+
+    /// Runs a script of package.json during the build.
+    pub(super) fn run(&self, name: &str) -> String {
+        let command = match self.manager {
+            Manager::YarnBerry => format!("yarn run {name}"),
+            Manager::Bun => format!("bun run {name}"),
+            _ => format!("npm run {name}"),
+        };
+        script::lines([QUIET, &self.find(), &command].into_iter().filter(|line| !line.is_empty()))
+    }
+
+    /// What starts the app: needs nothing from a registry. `npm start` reads what any manager installed, save berry's plug'n'play.
+    pub(super) fn start(&self) -> &'static str {
+        match self.manager {
+            Manager::YarnBerry => "node .yarn/releases/yarn-*.cjs start",
+            Manager::Bun => "bun run start",
+            _ => "npm start --no-update-notifier",
+        }
+    }
+
+    /// A function that finds the manager where the host lacks it: by `npx`, in the version that `packageManager` names.
+    fn find(&self) -> String {
+        let (name, package) = match self.manager {
+            Manager::Yarn => ("yarn", "yarn@1"),
+            Manager::Pnpm => ("pnpm", "pnpm"),
+            Manager::YarnBerry => ("yarn", "@yarnpkg/cli-dist"),
+            _ => return String::new(),
+        };
+        let version = self.version.as_deref().filter(|version| version.starts_with(&format!("{name}@")));
+        let package = match (&self.manager, version) {
+            (Manager::YarnBerry, Some(version)) => version.replacen("yarn", package, 1),
+            (_, Some(version)) => version.to_owned(),
+            (_, None) => package.to_owned(),
+        };
+        let own = "local own; own=(.yarn/releases/yarn-*.cjs); if [ -f \"${own[0]}\" ]; then node \"${own[0]}\" \"$@\"; return; fi; ";
+        let own = if self.manager == Manager::YarnBerry { own } else { "" };
+        let there = format!("if type -P {name} >/dev/null; then command {name} \"$@\"");
+        format!("{name}() {{ {own}{there}; else npx --yes {} \"$@\"; fi; }}", script::quote(&package))
+    }
+}
+
+impl Manager {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::NpmCi => "npm ci",
+            Self::NpmInstall => "npm install",
+            Self::Yarn => "yarn",
+            Self::YarnBerry => "yarn berry",
+            Self::Pnpm => "pnpm",
+            Self::Bun => "bun",
+            Self::Custom(_) => "CC_CUSTOM_BUILD_TOOL",
+        }
+    }
+}
+
+fn named(source: &Source<'_>, tool: &str) -> Result<Manager, Error> {
+    Ok(match tool {
+        "npm" if locked(source) => Manager::NpmCi,
+        "npm" | "npm-install" => Manager::NpmInstall,
+        "npm-ci" => Manager::NpmCi,
+        "yarn" => Manager::Yarn,
+        "yarn-berry" | "yarn2" => Manager::YarnBerry,
+        "pnpm" => Manager::Pnpm,
+        "bun" => Manager::Bun,
+        "custom" => match source.variable("CC_CUSTOM_BUILD_TOOL") {
+            Some(command) => Manager::Custom(command.to_owned()),
+            None => {
+                return Err(Error::Lacking {
+                    what: "CC_NODE_BUILD_TOOL=custom, but CC_CUSTOM_BUILD_TOOL is not set".into(),
+                    remedy: "set it to the command that installs the dependencies".into(),
+                });
+            }
+        },
+        _ => {
+            return Err(Error::Variable {
+                name: "CC_NODE_BUILD_TOOL",
+                value: tool.to_owned(),
+                remedy: "use npm, npm-ci, npm-install, pnpm, yarn, yarn-berry, bun or custom".into(),
+            });
+        }
+    })
+}
+
+fn by_lock(source: &Source<'_>) -> (Manager, String) {
+    let there = |path: &'static str| source.files.has(path).then_some(path);
+    if let Some(lock) = there("yarn.lock") {
+        let berry = source.files.has(".yarnrc.yml")
+            || source.files.read(lock).is_some_and(|text| text.contains("\n__metadata:"));
+        return (if berry { Manager::YarnBerry } else { Manager::Yarn }, format!("{lock} is there"));
+    }
+    if let Some(lock) = there("pnpm-lock.yaml") {
+        return (Manager::Pnpm, format!("{lock} is there"));
+    }
+    if let Some(lock) = there("bun.lock").or_else(|| there("bun.lockb")) {
+        return (Manager::Bun, format!("{lock} is there"));
+    }
+    if locked(source) {
+        return (Manager::NpmCi, "package-lock.json is there".into());
+    }
+    (Manager::NpmInstall, "no lock file is there".into())
+}
+
+fn locked(source: &Source<'_>) -> bool {
+    source.files.has("package-lock.json") || source.files.has("npm-shrinkwrap.json")
+}
+
+fn development(source: &Source<'_>) -> Result<Development, Error> {
+    match source.variable("CC_NODE_DEV_DEPENDENCIES") {
+        None => Ok(Development::Prune),
+        Some("install") => Ok(Development::Keep),
+        Some("ignore") => Ok(Development::Ignore),
+        Some(other) => Err(Error::Variable {
+            name: "CC_NODE_DEV_DEPENDENCIES",
+            value: other.to_owned(),
+            remedy: "use install (kept in the release) or ignore (never installed)".into(),
+        }),
+    }
+}
+
+/// `pnpm@9.1.0+sha512.…` → `pnpm@9.1.0`; anything that is not a name and a version is ignored.
+fn version(text: &str) -> Option<String> {
+    let (name, version) = text.split_once('@')?;
+    let version = version.split('+').next()?;
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+    (plain(name) && plain(version) && !version.is_empty()).then(|| format!("{name}@{version}"))
+}

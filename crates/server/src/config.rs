@@ -1,0 +1,102 @@
+//! The operator's configuration, `/etc/teal/server.toml`: every field documented here, defaults here and nowhere else, unknown fields refused.
+//! Everything is parsed before anything is opened.
+
+use serde::Deserialize;
+use std::{net::SocketAddr, path::PathBuf};
+
+/// The whole file. An empty one is legal.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where everything durable lives: store, repositories, releases, logs, sockets.
+    pub data: PathBuf,
+    /// Where the API, the console and git over HTTP listen. Anything but loopback needs `insecure_http = true` (or a proxy with TLS in front).
+    pub listen: SocketAddr,
+    /// Serve API, console and git in clear text on an address that is not loopback.
+    pub insecure_http: bool,
+    /// Where git over SSH listens; empty turns it off.
+    pub ssh: Option<SocketAddr>,
+    /// How users reach the console from outside, for links in mails and logs; default: from `listen`.
+    pub public_url: Option<String>,
+    /// Apps are reached at `<app>.<base_domain>`.
+    pub base_domain: String,
+    /// Where the router listens for plain HTTP.
+    pub router_http: Vec<SocketAddr>,
+    /// The router's control socket; default: `router.sock` in `data`.
+    pub router_control: Option<PathBuf>,
+    /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
+    pub runtime: String,
+    /// The address pool of instances.
+    pub pool: String,
+    /// Private address ranges that builds may reach nevertheless (a package mirror), as CIDR.
+    pub egress_allow: Vec<String>,
+    /// Variables of the server's own environment that builds get too (a proxy, a package index).
+    pub build_environment: Vec<String>,
+    /// How many builds run at once.
+    pub builds: usize,
+    /// Mail.
+    pub smtp: Option<Smtp>,
+    /// Who gets the mails besides the users who have an address.
+    pub mail_to: Vec<String>,
+}
+
+/// How mail leaves.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Smtp {
+    /// The mail server's host name.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// `none` (clear text; refused with a user unless the host is loopback), `starttls` or `tls`.
+    #[serde(default = "starttls")]
+    pub encryption: String,
+    /// The login, if it wants one.
+    pub user: Option<String>,
+    /// A file that holds the password (mode 0600): a secret belongs neither into this file nor into the environment.
+    pub password_file: Option<PathBuf>,
+    /// The sender.
+    pub from: String,
+}
+
+fn starttls() -> String {
+    "starttls".into()
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self {
+            data: "/var/lib/teal".into(),
+            listen: loopback(8600),
+            insecure_http: false,
+            ssh: Some(SocketAddr::from(([0, 0, 0, 0], 2222))),
+            public_url: None,
+            base_domain: "localhost".into(),
+            router_http: vec![SocketAddr::from(([0, 0, 0, 0], 80))],
+            router_control: None,
+            runtime: "auto".into(),
+            pool: "10.177.0.0/16".into(),
+            egress_allow: Vec::new(),
+            build_environment: Vec::new(),
+            builds: 2,
+            smtp: None,
+            mail_to: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// The router's control socket.
+    #[must_use]
+    pub fn router_control(&self) -> PathBuf {
+        self.router_control.clone().unwrap_or_else(|| self.data.join("router.sock"))
+    }
+
+    /// The console's address as users reach it, without a trailing slash.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        let url = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
+        url.trim_end_matches('/').to_owned()
+    }
+}

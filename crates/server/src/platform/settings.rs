@@ -1,0 +1,206 @@
+//! Variables, domains and settings of an app. Variables take effect with the next deployment or restart; domains and times at once.
+
+use super::{Error, Platform, Principal, Result};
+use crate::{
+    appconfig::{AppConfig, Overrides},
+    store::Variables,
+    world::now,
+};
+use std::collections::BTreeMap;
+use teal_core::{
+    api::{Accepted, VariableView},
+    deploy::{Act, App, Change, Event, EventKind},
+    engine::{Committed, World as _},
+    id::AppId,
+};
+
+/// The most variables, and the most bytes of one value.
+const MAX_VARIABLES: usize = 1_000;
+const MAX_VALUE: usize = 256 * 1024;
+/// The most domains of one app.
+const MAX_DOMAINS: usize = 1_000;
+
+impl Platform {
+    /// Branches whose push deploys (`main` and `master`, or the one that the app's setting names).
+    ///
+    /// # Errors
+    /// If there is no such app.
+    pub async fn branches(&self, app: &AppId) -> Result<Vec<String>> {
+        let (_, overrides) = self.newest(app).await?;
+        let branch = config_of(&overrides)?.branch;
+        Ok(branch.map_or_else(|| vec!["main".into(), "master".into()], |branch| vec![branch]))
+    }
+
+    /// Variables by name; values only if `values`.
+    ///
+    /// # Errors
+    /// If there is no such app.
+    pub async fn variables(&self, app: &AppId, values: bool) -> Result<Vec<VariableView>> {
+        let (variables, _) = self.newest(app).await?;
+        Ok(variables.into_iter().map(|(name, value)| VariableView { name, value: values.then_some(value) }).collect())
+    }
+
+    /// Sets (`Some`) and removes (`None`) variables; takes effect with the next deployment or restart, which the answer says.
+    ///
+    /// # Errors
+    /// If a name is not one, or there are too many.
+    pub async fn set_variables(&self, who: &Principal, app: &AppId, changes: BTreeMap<String, Option<String>>) -> Result<Accepted> {
+        let (mut variables, overrides) = self.newest(app).await?;
+        for (name, value) in changes {
+            check_variable(&name, value.as_deref())?;
+            match value {
+                Some(value) => variables.insert(name, value),
+                None => variables.remove(&name),
+            };
+        }
+        if variables.len() > MAX_VARIABLES {
+            return Err(Error::invalid(format!("more than {MAX_VARIABLES} variables"), "remove some first"));
+        }
+        self.take_snapshot(who, app, &variables, &overrides, "the variables were changed").await?;
+        let message = "saved; takes effect with the next push, or now with `teal restart`".into();
+        Ok(Accepted { deployment: None, message })
+    }
+
+    /// Adds and removes host names; takes effect at once.
+    ///
+    /// # Errors
+    /// If a name is not a host name, or belongs to another app.
+    pub async fn set_domains(&self, who: &Principal, app: &AppId, add: Vec<String>, remove: Vec<String>) -> Result<Vec<String>> {
+        let add: Vec<String> = add.iter().map(|domain| host_name(domain)).collect::<Result<_>>()?;
+        for other in self.store().apps().await?.into_iter().filter(|other| other.id != *app) {
+            let theirs = self.store().load(&other.id).await?.map(|rows| rows.app.domains).unwrap_or_default();
+            if let Some(domain) = add.iter().find(|domain| theirs.contains(domain)) {
+                return Err(Error::invalid(format!("{domain} belongs to the app {}", other.name), "remove it there first"));
+            }
+        }
+        let rows = self.rows(app).await?;
+        let mut domains = rows.app.domains.clone();
+        domains.retain(|domain| !remove.iter().any(|gone| gone.eq_ignore_ascii_case(domain)));
+        domains.extend(add);
+        domains.sort();
+        domains.dedup();
+        if domains.len() > MAX_DOMAINS {
+            return Err(Error::invalid(format!("more than {MAX_DOMAINS} domains"), "remove some first"));
+        }
+        let act = Act::Set { settings: rows.app.settings, name: rows.app.name, domains: domains.clone() };
+        self.request(who, app, act).await?;
+        Ok(domains)
+    }
+
+    /// The app's settings, all of them, with defaults filled in.
+    ///
+    /// # Errors
+    /// If there is no such app.
+    pub async fn app_config(&self, app: &AppId) -> Result<BTreeMap<String, serde_json::Value>> {
+        let (_, overrides) = self.newest(app).await?;
+        Ok(config_of(&overrides)?.listed())
+    }
+
+    /// Changes settings by name; `null` goes back to the default.
+    ///
+    /// # Errors
+    /// If a setting is unknown or out of range.
+    pub async fn set_app_config(
+        &self,
+        who: &Principal,
+        app: &AppId,
+        changes: BTreeMap<String, serde_json::Value>,
+    ) -> Result<BTreeMap<String, serde_json::Value>> {
+        let (variables, mut overrides) = self.newest(app).await?;
+        for (name, value) in changes {
+            if value.is_null() { overrides.remove(&name) } else { overrides.insert(name, value) };
+        }
+        let config = config_of(&overrides)?;
+        self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await?;
+        let rows = self.rows(app).await?;
+        let act = Act::Set { settings: config.machine(), name: rows.app.name, domains: rows.app.domains };
+        self.request(who, app, act).await?;
+        Ok(config.listed())
+    }
+
+    /// Sets one setting without asking the machine for anything.
+    pub(super) async fn override_config(&self, who: &Principal, app: &AppId, name: &str, value: serde_json::Value) -> Result<()> {
+        let (variables, mut overrides) = self.newest(app).await?;
+        overrides.insert(name.to_owned(), value);
+        config_of(&overrides)?;
+        self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await
+    }
+
+    async fn newest(&self, app: &AppId) -> Result<(Variables, Overrides)> {
+        let newest = self.store().newest_snapshot(app).await?;
+        let (_, variables, overrides) = newest.ok_or_else(|| Error::NotFound("there is no such app".into()))?;
+        Ok((variables, overrides))
+    }
+
+    /// Keeps a new snapshot and makes it the one that the next deployment takes.
+    async fn take_snapshot(&self, who: &Principal, app: &AppId, variables: &Variables, overrides: &Overrides, what: &str) -> Result<()> {
+        let number = self.store().add_snapshot(app, variables, overrides).await?;
+        loop {
+            let mut rows = self.rows(app).await?;
+            let base = rows.app.version;
+            rows.app = App { config: rows.app.config.max(number), version: base + 1, ..rows.app };
+            let event = Event {
+                at: now(),
+                kind: EventKind::ConfigChanged,
+                deployment: None,
+                environment: None,
+                author: Some(who.user.clone()),
+                text: what.to_owned(),
+            };
+            let change = Change { rows, events: vec![event], mails: Vec::new(), transitions: Vec::new() };
+            if self.inner.world.commit(base, &change).await? == Committed::Ok {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn config_of(overrides: &Overrides) -> Result<AppConfig> {
+    AppConfig::of(overrides).map_err(|why| Error::invalid(why, "see `teal config list` for all settings"))
+}
+
+fn check_variable(name: &str, value: Option<&str>) -> Result<()> {
+    let first = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !first || name.len() > 255 || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        let message = format!("`{}` is not a variable's name", crate::log::harmless(name));
+        return Err(Error::invalid(message, "letters, digits and `_`, no digit first"));
+    }
+    if value.is_some_and(|value| value.len() > MAX_VALUE || value.contains('\0')) {
+        let message = format!("the value of {name} is longer than {MAX_VALUE} bytes, or holds a NUL");
+        return Err(Error::invalid(message, "keep large data in files or a database"));
+    }
+    Ok(())
+}
+
+/// A host name in lower case.
+fn host_name(text: &str) -> Result<String> {
+    let name = text.trim_end_matches('.').to_ascii_lowercase();
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if name.len() > 253 || !name.split('.').all(label) {
+        let message = format!("`{}` is not a host name", crate::log::harmless(text));
+        return Err(Error::invalid(message, "give it as shop.example.org, international names in their xn-- form"));
+    }
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_checked_where_they_come_in() {
+        assert_eq!(host_name("Shop.Example.org.").expect("legal"), "shop.example.org");
+        for bad in ["", "a..b", "-a.org", "a b", "exa_mple.org", "a.org:80", "ä.org"] {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
+        assert!(check_variable("A_1", Some("x")).is_ok());
+        for bad in ["", "1A", "A-B", "A B", "Ä"] {
+            assert!(check_variable(bad, None).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! From a release and an environment's facts to what the runtime is asked to run.
+
+use super::{Kind, Release};
+use crate::build::variables::{Context, Purpose, variables};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
+};
+use teal_core::{
+    id::{AppId, DeploymentId, EnvironmentId},
+    route::Colour,
+};
+use teal_runtime::{InstanceSpec, Limits, Mount, Tree};
+
+/// Where the directory with the `teal` binary is inside an instance that needs it. A runtime without mounts turns variables that name it.
+pub const STATIC_SERVER: &str = "/opt/teal";
+
+/// What an environment adds to its release.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The environment.
+    pub id: EnvironmentId,
+    /// Whose it is.
+    pub app: AppId,
+    /// That app's name.
+    pub name: String,
+    /// The deployment that made it.
+    pub deployment: DeploymentId,
+    /// What it runs: the full hash. (The release may have been built first from another commit with the same content.)
+    pub commit: String,
+    /// Its place.
+    pub colour: Colour,
+    /// The snapshot of the user's variables.
+    pub variables: BTreeMap<String, String>,
+    /// What each instance may use.
+    pub limits: Limits,
+    /// Addresses that requests come from.
+    pub proxies: Vec<IpAddr>,
+    /// The directory of this host that holds the `teal` binary and nothing else (`Builder::server`).
+    pub server: PathBuf,
+}
+
+/// What to run as the environment's `number`th instance.
+#[must_use]
+pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> InstanceSpec {
+    let id = environment.id.instance(number);
+    let run = &release.meta.run;
+    let context = Context {
+        app: &environment.app,
+        name: &environment.name,
+        deployment: &environment.deployment,
+        commit: &environment.commit,
+        instance: &id,
+        kind: release.meta.kind,
+        memory_mib: environment.limits.memory_mib,
+        purpose: Purpose::Production { number, colour: environment.colour, proxies: &environment.proxies },
+    };
+    let mut all = variables(&context, &run.variables, &environment.variables);
+    let mut mounts = Vec::new();
+    if run.needs_teal || release.meta.kind == Kind::Static {
+        all.insert("TEAL_BINARY".into(), format!("{STATIC_SERVER}/teal"));
+        mounts.push(Mount {
+            source: environment.server.clone(),
+            target: STATIC_SERVER.into(),
+            writable: false,
+        });
+    }
+    InstanceSpec {
+        id,
+        app: environment.app.clone(),
+        tree: Tree::Sealed(release.tree.clone()),
+        commands: run.commands.clone(),
+        workers: run.workers.clone(),
+        variables: all,
+        port: Some(run.port),
+        limits: environment.limits.clone(),
+        mounts,
+        egress: true,
+    }
+}

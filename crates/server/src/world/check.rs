@@ -1,0 +1,221 @@
+//! The deployment health check: every path of every instance, again and again, until enough good probes in a row. The verdict says all that is known.
+
+use super::{World, now};
+use crate::{
+    instancelog::{self, Follower},
+    log::Logs,
+    probe::{Finding, Probe, probe},
+};
+use futures_util::future::try_join_all;
+use std::{net::SocketAddr, time::Duration};
+use teal_core::{
+    deploy::{Fact, Failure, Outcome, Rows, Stage},
+    id::{DeploymentId, EnvironmentId},
+    route::Backend,
+    time::Time,
+};
+use teal_runtime::{Exit, Outcome as Effect, Runtime, State};
+
+/// From the end of one probe to the begin of the next.
+const EVERY: Duration = Duration::from_millis(100);
+/// An app that answers badly, or listens on 127.0.0.1 only, for so long will not get better.
+const GRACE_MS: u64 = 10_000;
+/// How often the log repeats that nothing is listening.
+const REMIND_MS: u64 = 5_000;
+/// Lines of the app's log that a failure shows.
+const LINES: usize = 50;
+
+/// What healthy means for one environment.
+pub(super) struct Health {
+    /// All of these must answer well.
+    pub(super) paths: Vec<String>,
+    /// The `Host` of the probes.
+    pub(super) host: String,
+    /// Only 200 is good.
+    pub(super) strict: bool,
+    /// Good probes in a row.
+    pub(super) good: u32,
+    /// The port inside.
+    pub(super) port: u16,
+}
+
+impl World {
+    pub(super) async fn check(&self, rows: &Rows, deployment: &DeploymentId, id: &EnvironmentId, deadline: Time) -> Outcome {
+        let Some(environment) = rows.environment(id) else { return Outcome::Unknown };
+        let health = match self.health(rows, environment).await {
+            Ok(health) => health,
+            Err(outcome) => return outcome,
+        };
+        let backends = environment.backends();
+        let all = backends.iter().map(|backend| Checker::new(self, Some(deployment), backend, &health).until(deadline));
+        match try_join_all(all).await {
+            Ok(probes) => Outcome::Done { fact: Fact::Healthy { probes: probes.into_iter().flatten().collect() } },
+            Err(failure) => {
+                self.say(deployment, "check", &format!("Health check failed: {}", failure.message));
+                Outcome::Broke { failure: failure.bounded() }
+            }
+        }
+    }
+
+    /// Probes one instance outside of any deployment; the message says why it is not healthy.
+    pub(super) async fn until_healthy(&self, rows: &Rows, backend: &Backend) -> Result<(), String> {
+        let environment = backend.instance.environment().and_then(|id| rows.environment(&id)).ok_or("its environment is gone")?;
+        let health = self.health(rows, environment).await.map_err(|_| "its variables cannot be read")?;
+        let deadline = now().plus(rows.app.settings.start_ms);
+        Checker::new(self, None, backend, &health).until(deadline).await.map(drop).map_err(|failure| failure.message)
+    }
+}
+
+/// Checks one instance.
+struct Checker<'a> {
+    world: &'a World,
+    deployment: Option<&'a DeploymentId>,
+    backend: &'a Backend,
+    health: &'a Health,
+    follower: Follower,
+    good: u32,
+    bad_since: Option<Time>,
+    reminded: Option<Time>,
+    last: Vec<Probe>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(world: &'a World, deployment: Option<&'a DeploymentId>, backend: &'a Backend, health: &'a Health) -> Self {
+        let follower = Follower::at_begin(world.runtime.log(&backend.instance));
+        Self { world, deployment, backend, health, follower, good: 0, bad_since: None, reminded: None, last: Vec::new() }
+    }
+
+    /// Until enough good probes in a row, or it cannot get better, or the deadline.
+    async fn until(mut self, deadline: Time) -> Result<Vec<String>, Failure> {
+        loop {
+            self.pass_on_log();
+            let state = self.state().await;
+            if let Some(State::Exited(exit)) = &state {
+                self.pass_on_log();
+                return Err(self.failure(&exited(exit), None));
+            }
+            self.probe_all().await;
+            if self.good >= self.health.good {
+                return Ok(self.last.iter().map(|p| format!("{}: {p}", self.backend.instance)).collect());
+            }
+            let listening = listening(state.as_ref());
+            if let Some(message) = self.verdict(&listening, deadline) {
+                return Err(self.failure(&message, Some(&listening)));
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    async fn state(&self) -> Option<State> {
+        match self.world.runtime.inspect(&self.backend.instance).await {
+            Effect::Done(inspection) => Some(inspection.state),
+            Effect::Broke(_) | Effect::Unknown(_) => None,
+        }
+    }
+
+    async fn probe_all(&mut self) {
+        self.last.clear();
+        for path in &self.health.paths {
+            let found = probe(self.backend.address, &self.health.host, path).await;
+            let good = found.finding.good(self.health.strict);
+            self.last.push(found);
+            if !good {
+                break;
+            }
+        }
+        let good = self.last.iter().all(|p| p.finding.good(self.health.strict)) && self.last.len() == self.health.paths.len();
+        self.good = if good { self.good + 1 } else { 0 };
+        self.tell();
+    }
+
+    /// The log lines that users of this contract know.
+    fn tell(&mut self) {
+        if self.last.iter().any(|p| p.finding == Finding::NotListening) {
+            if self.reminded.is_none_or(|at| now().since(at) >= REMIND_MS) {
+                self.reminded = Some(now());
+                self.say(&format!("Nothing listening on 0.0.0.0:{} yet…", self.health.port));
+            }
+            return;
+        }
+        for found in &self.last {
+            match &found.finding {
+                Finding::Status { code, .. } => self.say(&format!("Response from GET {} is {code}", found.path)),
+                Finding::Broken(_) => self.say(&found.to_string()),
+                Finding::NotListening => {}
+            }
+        }
+    }
+
+    /// Why it will not get better, or is too late.
+    fn verdict(&mut self, listening: &[SocketAddr], deadline: Time) -> Option<String> {
+        let port = self.health.port;
+        let only_loopback = listening.iter().any(|a| a.port() == port && a.ip().is_loopback())
+            && !listening.iter().any(|a| a.port() == port && !a.ip().is_loopback());
+        let refused = self.last.iter().any(|p| p.finding == Finding::NotListening);
+        let hopeless = self.good == 0 && (!refused || only_loopback);
+        self.bad_since = if hopeless { self.bad_since.or(Some(now())) } else { None };
+        let waited = self.bad_since.is_some_and(|since| now().since(since) >= GRACE_MS);
+        if !waited && now() < deadline {
+            return None;
+        }
+        Some(match (only_loopback, refused) {
+            (true, _) => format!("the app listens on 127.0.0.1:{port} only, where nobody else can reach it: make it listen on 0.0.0.0:{port}"),
+            (false, true) => not_listening(port, listening),
+            (false, false) => self.last.iter().map(|p| format!("- {p}")).collect::<Vec<_>>().join("; "),
+        })
+    }
+
+    fn failure(&self, message: &str, listening: Option<&[SocketAddr]>) -> Failure {
+        let mut details: Vec<String> = self.last.iter().map(|p| format!("- {p}")).collect();
+        if let Some(listening) = listening {
+            let all: Vec<String> = listening.iter().map(ToString::to_string).collect();
+            details.push(format!("listening inside {}: {}", self.backend.instance, if all.is_empty() { "nothing".into() } else { all.join(", ") }));
+        }
+        let lines = instancelog::tail(&self.world.runtime.log(&self.backend.instance), LINES);
+        details.extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
+        Failure { stage: Stage::Check, message: message.to_owned(), details }
+    }
+
+    /// What the app writes while it starts belongs to the deployment's log.
+    fn pass_on_log(&mut self) {
+        let Some(deployment) = self.deployment else { return };
+        for line in self.follower.more().unwrap_or_default() {
+            let logs: &Logs = &self.world.logs;
+            if let Err(error) = logs.append(deployment, Time(line.at), &line.stage, &line.text) {
+                tracing::error!(%deployment, %error, "the deployment's log cannot be written");
+            }
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if let Some(deployment) = self.deployment {
+            self.world.say(deployment, "check", text);
+        }
+    }
+}
+
+fn listening(state: Option<&State>) -> Vec<SocketAddr> {
+    match state {
+        Some(State::Running { listening }) => listening.clone(),
+        _ => Vec::new(),
+    }
+}
+
+fn not_listening(port: u16, listening: &[SocketAddr]) -> String {
+    let others: Vec<String> = listening.iter().map(ToString::to_string).collect();
+    if others.is_empty() {
+        return format!("nothing listens on 0.0.0.0:{port}: the app must listen on the port that PORT names");
+    }
+    format!("nothing listens on 0.0.0.0:{port}, but on {}: the app must listen on the port that PORT names", others.join(", "))
+}
+
+/// How an instance ended, in words.
+pub(crate) fn exited(exit: &Exit) -> String {
+    if exit.out_of_memory {
+        return format!("the app ran out of memory (`{}` was ended by the kernel): give it more with `teal config set memory_mib=…`", exit.stage);
+    }
+    match exit.code {
+        code @ 129.. => format!("`{}` was ended by signal {}", exit.stage, code - 128),
+        code => format!("`{}` exited with code {code}", exit.stage),
+    }
+}

@@ -1,0 +1,88 @@
+//! What an environment's instances are to be: from the release, the snapshot of variables and settings, and the facts that CONTRACT injects.
+
+use super::{World, broke, check::Health, unknown};
+use crate::{appconfig::AppConfig, release, store::Variables};
+use teal_core::deploy::{Environment, Outcome, Rows, Stage};
+use teal_runtime::{InstanceSpec, Limits};
+
+/// The port that web applications listen on, inside.
+const PORT: u16 = 8080;
+
+impl World {
+    /// The specification of one instance; the same whenever it is asked for.
+    pub(super) async fn spec(&self, rows: &Rows, environment: &Environment, number: u32) -> Result<InstanceSpec, Outcome> {
+        let (variables, config) = self.snapshot(rows, environment).await?;
+        let release = match self.releases.get(&environment.release) {
+            Ok(Some(release)) => release,
+            Ok(None) => {
+                let message = "the release is not there any more: push the commit again, or redeploy it from the activity";
+                return Err(broke(Stage::Start, message));
+            }
+            Err(error) => return Err(unknown("release", &error)),
+        };
+        let facts = release::Environment {
+            id: environment.id.clone(),
+            app: rows.app.id.clone(),
+            name: rows.app.name.clone(),
+            deployment: environment.deployment.clone(),
+            commit: environment.commit.id.clone(),
+            colour: environment.colour,
+            variables,
+            limits: limits(&config),
+            proxies: Vec::new(),
+            server: self.builder.server().to_owned(),
+        };
+        Ok(release::run_spec(&release, &facts, number))
+    }
+
+    /// What healthy means for it.
+    pub(super) async fn health(&self, rows: &Rows, environment: &Environment) -> Result<Health, Outcome> {
+        let (variables, config) = self.snapshot(rows, environment).await?;
+        Ok(Health {
+            paths: paths(&variables),
+            host: rows.app.domains.first().cloned().unwrap_or_else(|| "localhost".into()),
+            strict: config.strict_health,
+            good: rows.app.settings.good_probes.max(1),
+            port: PORT,
+        })
+    }
+
+    async fn snapshot(&self, rows: &Rows, environment: &Environment) -> Result<(Variables, AppConfig), Outcome> {
+        match self.store.snapshot(&rows.app.id, environment.config).await {
+            Ok(Some((variables, overrides))) => {
+                let config = AppConfig::of(&overrides).map_err(|why| broke(Stage::Start, &why))?;
+                Ok((variables, config))
+            }
+            Ok(None) => Err(broke(Stage::Start, "the variables of this environment are not kept any more: push or redeploy again")),
+            Err(error) => Err(unknown("variables", &error)),
+        }
+    }
+}
+
+fn limits(config: &AppConfig) -> Limits {
+    Limits { memory_mib: config.memory_mib, cpu_milli: config.cpu_milli, pids: config.pids, disk_mib: config.disk_mib }
+}
+
+/// Every path that must answer well: `CC_HEALTH_CHECK_PATH`, `CC_HEALTH_CHECK_PATH_0…_N`, else `/`.
+fn paths(variables: &Variables) -> Vec<String> {
+    let numbered = |name: &str| name.strip_prefix("CC_HEALTH_CHECK_PATH_").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+    let chosen = variables.iter().filter(|(name, _)| *name == "CC_HEALTH_CHECK_PATH" || numbered(name));
+    let mut paths: Vec<String> = chosen.map(|(_, path)| format!("/{}", path.trim_start_matches('/'))).collect();
+    if paths.is_empty() {
+        paths.push("/".into());
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_named_path_is_checked() {
+        let of = |names: &[(&str, &str)]| paths(&names.iter().map(|(n, p)| (n.to_string(), p.to_string())).collect());
+        assert_eq!(of(&[]), ["/"]);
+        let all = of(&[("CC_HEALTH_CHECK_PATH", "/a"), ("CC_HEALTH_CHECK_PATH_0", "b"), ("CC_HEALTH_CHECK_PATH_12", "/c"), ("CC_HEALTH_CHECK_PATH_X", "/d")]);
+        assert_eq!(all, ["/a", "/b", "/c"]);
+    }
+}

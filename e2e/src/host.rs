@@ -1,0 +1,326 @@
+//! A whole Teal in a temporary directory: router with its supervisor, server, both real processes that can be killed.
+
+use crate::{
+    Api, MailServer,
+    wait::{until, within},
+};
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+use tempfile::TempDir;
+
+/// What differs from an ordinary start.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Further lines of the configuration.
+    pub config: String,
+    /// Mail goes here instead of to a server of the host's own.
+    pub smtp: Option<SocketAddr>,
+}
+
+/// A running Teal.
+pub struct Host {
+    directory: TempDir,
+    router: Child,
+    server: Option<Child>,
+    http: SocketAddr,
+    api: Option<Api>,
+    mail: Option<MailServer>,
+}
+
+impl Host {
+    /// Starts router and server and waits until both serve.
+    ///
+    /// # Errors
+    /// If they do not; what they logged is shown.
+    pub fn start(options: &Options) -> Result<Self> {
+        let directory = TempDir::new()?;
+        let mail = if options.smtp.is_none() { Some(MailServer::start()?) } else { None };
+        let smtp = options.smtp.or(mail.as_ref().map(MailServer::address)).context("no mail server")?;
+        fs::write(
+            directory.path().join("server.toml"),
+            configuration(directory.path(), smtp, &options.config),
+        )?;
+        let ready = directory.path().join("router.ready");
+        let arguments = ["router", "--supervise", "--ready", path_text(&ready)?];
+        let router = teal(directory.path(), "router.log", &arguments).spawn()?;
+        let mut host = Self {
+            directory,
+            router,
+            server: None,
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            api: None,
+            mail,
+        };
+        host.http =
+            until("the router serves", || fs::read_to_string(&ready).ok()?.lines().next()?.parse().ok())
+                .with_context(|| host.log("router.log"))?;
+        host.start_server(&[])?;
+        Ok(host)
+    }
+
+    /// Starts the server, with these variables, and waits until it serves.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn start_server(&mut self, variables: &[(&str, &str)]) -> Result<()> {
+        let facts = self.path().join("data/server.json");
+        let _ = fs::remove_file(&facts);
+        let mut command = teal(self.path(), "server.log", &["server"]);
+        let child = command.envs(variables.iter().copied()).spawn()?;
+        let pid = child.id();
+        self.server = Some(child);
+        let ready = || {
+            let facts: Value = serde_json::from_slice(&fs::read(&facts).ok()?).ok()?;
+            if facts["pid"].as_u64() != Some(u64::from(pid)) {
+                return None;
+            }
+            Some(format!("http://{}", facts["http"].as_str()?))
+        };
+        let waited =
+            until("the server serves", || ready().map(Some).or_else(|| self.server_ended().then_some(None)));
+        let Some(url) = waited.with_context(|| self.log("server.log"))? else {
+            bail!("the server ended before it served: {}", self.log("server.log"));
+        };
+        let token = fs::read_to_string(self.path().join("data/admin.token"))?.trim().to_owned();
+        self.api = Some(Api::new(url, token));
+        Ok(())
+    }
+
+    /// Kills the server at once (SIGKILL).
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn kill_server(&mut self) -> Result<()> {
+        if let Some(mut server) = self.server.take() {
+            server.kill()?;
+            server.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the server's process ended (also: was killed by itself, as a crash point does).
+    pub fn server_ended(&mut self) -> bool {
+        match &mut self.server {
+            Some(server) => server.try_wait().is_ok_and(|status| status.is_some()),
+            None => true,
+        }
+    }
+
+    /// Kills the router's supervisor and worker, the server and every instance: as if the machine lost power, but for the kernel.
+    ///
+    /// # Errors
+    /// If a process cannot be signalled.
+    pub fn kill_everything(&mut self) -> Result<()> {
+        self.kill_server()?;
+        let instances = self.processes_naming(self.path());
+        self.router.kill()?;
+        self.router.wait()?;
+        for pid in instances.into_iter().chain(self.processes_naming(self.path())) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+        let naming = || self.processes_naming(self.path()).is_empty().then_some(());
+        within(Duration::from_secs(30), "everything is dead", naming)
+    }
+
+    /// Starts the router again on the same address, after [`Self::kill_everything`].
+    ///
+    /// # Errors
+    /// If it does not serve.
+    pub fn start_router(&mut self) -> Result<()> {
+        let ready = self.path().join("router.ready");
+        let _ = fs::remove_file(&ready);
+        let file = self.path().join("server.toml");
+        let text = fs::read_to_string(&file)?;
+        fs::write(
+            &file,
+            text.replace("router_http = [\"127.0.0.1:0\"]", &format!("router_http = [\"{}\"]", self.http)),
+        )?;
+        let arguments = ["router", "--supervise", "--ready", path_text(&ready)?];
+        self.router = teal(self.path(), "router.log", &arguments).spawn()?;
+        until("the router serves again", || ready.exists().then_some(()))
+    }
+
+    /// Processes of this user whose command line or environment of Teal names this directory.
+    #[must_use]
+    pub fn processes_naming(&self, directory: &Path) -> Vec<i32> {
+        processes_with(directory.as_os_str().as_encoded_bytes())
+    }
+
+    /// Processes whose command line holds this text (arguments are parted by NUL).
+    #[must_use]
+    pub fn processes_saying(&self, text: &str) -> Vec<i32> {
+        processes_with(text.as_bytes())
+    }
+
+    /// The API's client.
+    ///
+    /// # Panics
+    /// Never: the server was started.
+    #[must_use]
+    pub fn api(&self) -> &Api {
+        self.api.as_ref().expect("the server was started")
+    }
+
+    /// Where the router listens.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// The mail server.
+    ///
+    /// # Panics
+    /// If mail goes elsewhere.
+    #[must_use]
+    pub fn mail(&self) -> &MailServer {
+        self.mail.as_ref().expect("mail goes to a server of the host's own")
+    }
+
+    /// The directory that everything is in.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Processes of server and router worker.
+    #[must_use]
+    pub fn server_pid(&self) -> Option<u32> {
+        self.server.as_ref().map(Child::id)
+    }
+
+    /// The router's supervisor.
+    #[must_use]
+    pub fn router_pid(&self) -> u32 {
+        self.router.id()
+    }
+
+    /// GET through the router, as this app's users do: status and body.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn visit(&self, app: &str, path: &str) -> Result<(u16, String)> {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(Duration::from_secs(30)))
+            .http_status_as_error(false);
+        let agent: ureq::Agent = config.build().into();
+        let mut response = agent
+            .get(format!("http://{}{path}", self.http))
+            .header("host", format!("{app}.localhost"))
+            .call()?;
+        Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
+    }
+
+    /// Deletes an app and waits until nothing of it is left.
+    ///
+    /// # Errors
+    /// If something stays.
+    pub fn delete(&self, app: &str) -> Result<()> {
+        self.api().send::<Value>("DELETE", &format!("/apps/{app}"), &Value::Null)?;
+        until(&format!("{app} is gone"), || self.api().status(app).is_err().then_some(()))
+    }
+
+    /// The last lines of a log of this host, for failures.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        let text = fs::read_to_string(self.path().join(name)).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
+    fn clean(&mut self) -> Result<()> {
+        if self.server_ended() {
+            self.start_server(&[])?;
+        }
+        let apps: Vec<Value> = self.api().get("/apps")?;
+        for app in apps {
+            self.delete(app["name"].as_str().unwrap_or_default())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- server\n{}\n--- router\n{}", self.log("server.log"), self.log("router.log"));
+        }
+        if let Err(error) = self.clean() {
+            eprintln!("could not clean up: {error:#}");
+        }
+        let _ = self.kill_server();
+        let _ = kill(Pid::from_raw(self.router.id().cast_signed()), Signal::SIGTERM);
+        if within(Duration::from_secs(40), "the router ends", || self.router.try_wait().ok().flatten())
+            .is_err()
+        {
+            let _ = self.router.kill();
+            let _ = self.router.wait();
+        }
+    }
+}
+
+fn processes_with(needle: &[u8]) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
+            continue;
+        };
+        let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        if line.windows(needle.len()).any(|window| window == needle)
+            && pid.unsigned_abs() != std::process::id()
+        {
+            found.push(pid);
+        }
+    }
+    found
+}
+
+/// The `teal` binary that was built beside the tests.
+///
+/// # Errors
+/// If it was not built.
+pub(crate) fn binary() -> Result<PathBuf> {
+    let tests = std::env::current_exe()?;
+    let directory = tests.parent().and_then(Path::parent).context("the tests are in no target directory")?;
+    let binary = directory.join("teal");
+    if !binary.exists() {
+        bail!("{} is not there: run `cargo build -p teal-cli` first", binary.display());
+    }
+    Ok(binary)
+}
+
+fn teal(directory: &Path, log: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary().unwrap_or_else(|_| "teal".into()));
+    let (name, rest) = arguments.split_first().unwrap_or((&"server", &[]));
+    command.arg(name).arg("--config").arg(directory.join("server.toml")).args(rest);
+    let log = fs::OpenOptions::new().create(true).append(true).open(directory.join(log));
+    if let Ok(log) = log {
+        let again = log.try_clone();
+        command.stdout(log).stderr(again.map_or_else(|_| Stdio::null(), Stdio::from));
+    }
+    command.stdin(Stdio::null()).env("TEAL_LOG", "info");
+    command
+}
+
+fn configuration(directory: &Path, smtp: SocketAddr, more: &str) -> String {
+    let data = directory.join("data");
+    format!(
+        "data = {data:?}\nlisten = \"127.0.0.1:0\"\nssh = \"127.0.0.1:0\"\nrouter_http = [\"127.0.0.1:0\"]\nmail_to = [\"team@example.org\"]\n{more}\n\n\
+         [smtp]\nhost = \"127.0.0.1\"\nport = {}\nencryption = \"none\"\nfrom = \"teal@example.org\"\n",
+        smtp.port()
+    )
+}
+
+fn path_text(path: &Path) -> Result<&str> {
+    path.to_str().context("a path that is no text")
+}

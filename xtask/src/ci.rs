@@ -1,0 +1,73 @@
+//! What must hold before a change lands, in the order in which it fails fastest. One stage after another: two cores have nothing to spare.
+
+use crate::{mutants, packages, tidy};
+use anyhow::{Context, Result, bail};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
+
+/// Everything, with the time that each stage took.
+pub(crate) fn ci() -> Result<()> {
+    let stages: &[(&str, &dyn Fn() -> Result<()>)] = &[
+        ("packages", &packages::install),
+        ("format", &|| cargo(&["fmt", "--all", "--check"])),
+        ("tidy", &tidy::run),
+        ("clippy", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
+        ("build", &|| cargo(&["build", "--workspace", "--all-targets", "--locked"])),
+        ("unit and simulation tests", &|| cargo(&["test", "--workspace", "--exclude", "teal-e2e", "--locked", "--no-fail-fast"])),
+        ("mutants", &mutants::run),
+        ("end-to-end tests", &|| cargo(&["test", "-p", "teal-e2e", "--locked", "--no-fail-fast", "--", "--test-threads=1", "--nocapture"])),
+        ("documentation", &|| cargo(&["doc", "--workspace", "--no-deps", "--locked"])),
+        ("cargo-deny", &|| plugin("deny", &["check", "licenses", "bans"])),
+    ];
+    let mut times = Vec::new();
+    for (name, stage) in stages {
+        println!("\n=== {name}");
+        let begin = Instant::now();
+        stage().with_context(|| format!("the stage `{name}` failed"))?;
+        times.push((name, begin.elapsed()));
+    }
+    print_times(&times);
+    Ok(())
+}
+
+/// The same tests with many more seeds and rounds, for a long night.
+pub(crate) fn soak() -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["test", "--release", "-p", "teal-core", "-p", "teal-e2e", "--", "--nocapture", "--test-threads=1"])
+        .env("TEAL_SIM_SEEDS", "1000000")
+        .env("TEAL_SOAK", "1")
+        .status()?;
+    if status.success() { Ok(()) } else { bail!("the soak failed") }
+}
+
+fn print_times(times: &[(&&str, Duration)]) {
+    println!("\n=== times");
+    for (name, time) in times {
+        println!("{name:<28} {:>6.1} s", time.as_secs_f64());
+    }
+}
+
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    if arguments[0] == "doc" {
+        command.env("RUSTDOCFLAGS", "-D warnings");
+    }
+    let status = command.args(arguments).status()?;
+    if status.success() { Ok(()) } else { bail!("cargo {} failed", arguments.join(" ")) }
+}
+
+/// Runs a cargo plug-in where it is installed; its absence is said, not hidden.
+fn plugin(name: &str, arguments: &[&str]) -> Result<()> {
+    let there = Command::new("cargo").args([name, "--version"]).output().is_ok_and(|output| output.status.success());
+    if !there {
+        println!("SKIPPED: cargo-{name} is not installed; licences and arrows were checked by tidy");
+        return Ok(());
+    }
+    let mut all = vec![name];
+    all.extend(arguments);
+    cargo(&all)
+}

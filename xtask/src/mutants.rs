@@ -1,0 +1,2 @@
+//! Deliberate bugs.
+pub(crate) fn run() -> anyhow::Result<()> { Ok(()) }

@@ -1,0 +1,62 @@
+//! The Debian packages that the demo and the tests need. Installed when root, otherwise the one line to run is printed.
+
+use anyhow::{Result, bail};
+use std::{path::Path, process::Command};
+
+/// A program, and the Debian package that brings it.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("git", "git"),
+    ("ssh", "openssh-client"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("python3", "python3"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("make", "make"),
+];
+
+/// Where programs of Debian packages are, whatever a developer's PATH says: sandboxes see only these.
+const DIRECTORIES: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
+
+/// Installs what is missing.
+pub(crate) fn install() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        println!("packages: nothing is missing");
+        return Ok(());
+    }
+    let line = format!("apt-get install -y --no-install-recommends {}", missing.join(" "));
+    if !is_root()? {
+        bail!("these Debian packages are missing; run as root: {line}");
+    }
+    println!("packages: {line}");
+    apt(&["update", "-q"])?;
+    let mut arguments = vec!["install", "-y", "-q", "--no-install-recommends"];
+    arguments.extend(missing);
+    apt(&arguments)
+}
+
+fn missing() -> Vec<&'static str> {
+    let there = |program: &str| DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists());
+    let mut missing: Vec<&str> = PROGRAMS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    // `python3 -m venv` needs ensurepip, which Debian ships apart.
+    let venv = Command::new("/usr/bin/python3").args(["-c", "import ensurepip, venv"]).output();
+    if !venv.is_ok_and(|output| output.status.success()) {
+        missing.push("python3-venv");
+    }
+    missing
+}
+
+fn is_root() -> Result<bool> {
+    let output = Command::new("id").arg("-u").output()?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    let status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").status()?;
+    if !status.success() {
+        bail!("apt-get {} failed", arguments.join(" "));
+    }
+    Ok(())
+}
