@@ -27,13 +27,15 @@ pub(crate) struct Client {
 impl Client {
     /// A client of this server. Nothing is sent yet.
     pub(crate) fn new(credentials: Credentials) -> Self {
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
-            .user_agent(concat!("teal/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.new_agent(), credentials }
+            .user_agent(concat!("teal/", env!("CARGO_PKG_VERSION")));
+        if crate::git::is_loopback(&credentials.url) {
+            config = config.proxy(None);
+        }
+        Self { agent: config.build().new_agent(), credentials }
     }
 
     /// The server's address.
