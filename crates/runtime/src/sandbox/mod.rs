@@ -127,7 +127,7 @@ impl Sandbox {
         }
         let data = |source| Error::Data { path: config.data.clone(), source };
         let places = Places::make(config.data.clone()).map_err(data)?;
-        let inner = Inner {
+        let mut inner = Inner {
             image: config.image.clone().unwrap_or_else(|| PathBuf::from("/")),
             boot: record::boot_id().map_err(data)?,
             cgroups: Cgroups::detect(&config.subtree()?)?,
@@ -140,11 +140,11 @@ impl Sandbox {
             busy: Mutex::default(),
             places,
         };
+        inner.forget_earlier_boots().map_err(data)?;
+        probe::run(&mut inner)?;
         if let Layers::Directories(why) = &inner.layers {
             tracing::warn!("the disk limits of apps are not enforced: {why}");
         }
-        inner.forget_earlier_boots().map_err(data)?;
-        probe::run(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
     }
 
