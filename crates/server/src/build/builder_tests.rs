@@ -79,7 +79,7 @@ impl Rig {
 
     fn builder<R: Runtime>(&self, runtime: Arc<R>, logs: &Logs) -> Builder<R> {
         let config = Config { data: self.at("data"), ..Config::default() };
-        let releases = Releases::open(self.at("data/releases")).expect("opened");
+        let releases = Releases::open(&self.at("data/releases")).expect("opened");
         let program = std::env::current_exe().expect("a program");
         Builder::new(runtime, Arc::new(releases), logs.clone(), &config, program)
     }
