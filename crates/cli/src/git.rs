@@ -89,7 +89,8 @@ impl Checkout {
 /// The remote as this machine reaches it: the server may call itself by another address than the one that we are logged in to, and the token
 /// goes nowhere else.
 fn here(url: &str, remote: &str) -> String {
-    let path = remote.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(remote, |(_, path)| path);
+    let path =
+        remote.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(remote, |(_, path)| path);
     format!("{url}/{path}")
 }
 
@@ -159,7 +160,10 @@ mod tests {
 
     #[test]
     fn a_push_goes_to_the_server_that_the_token_is_for() {
-        assert_eq!(here("http://127.0.0.1:1", "https://teal.example.org/shop.git"), "http://127.0.0.1:1/shop.git");
+        assert_eq!(
+            here("http://127.0.0.1:1", "https://teal.example.org/shop.git"),
+            "http://127.0.0.1:1/shop.git"
+        );
     }
 
     #[test]

@@ -19,8 +19,7 @@ pub(crate) struct DoctorArgs {
 
 /// Examines the server's host, or this one.
 pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
-    let findings =
-if args.local { processes::examine() } else { context.client()?.doctor()? };
+    let findings = if args.local { processes::examine() } else { context.client()?.doctor()? };
     let bad = findings.iter().filter(|f| !f.ok).count();
     context
         .out

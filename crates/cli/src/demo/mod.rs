@@ -24,13 +24,15 @@ use stage::Stage;
 use story::Story;
 
 #[derive(Debug, Args)]
-#[command(after_help = "It works in a temporary directory, on free ports, and removes everything at the end. As root it runs instances in sandboxes;
+#[command(
+    after_help = "It works in a temporary directory, on free ports, and removes everything at the end. As root it runs instances in sandboxes;
 otherwise, or where namespaces are forbidden, as plain processes, and says so.
 
 Examples:
   teal demo
   teal demo --keep            leave it up, to look at the console
-  teal demo --runtime process --rate 50")]
+  teal demo --runtime process --rate 50"
+)]
 pub(crate) struct DemoArgs {
     /// Leave everything up at the end, and say where the console is.
     #[arg(long)]

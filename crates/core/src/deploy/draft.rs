@@ -6,7 +6,9 @@ use super::{
     environment::{Environment, State},
     event::{Change, Event, EventKind, Mail, Transition},
     phases::{self, Happening, Illegal},
-    plan, route,
+    plan,
+    roles::Role,
+    route,
     states::{self, Motion},
 };
 use crate::{
@@ -46,6 +48,7 @@ impl<'a> Draft<'a> {
         super::settle::settle(&mut self);
         self.compute_route();
         self.close_replaced();
+        self.give_up_unwanted();
         if let Some(illegal) = self.illegal {
             return Err(illegal);
         }
@@ -145,6 +148,18 @@ impl<'a> Draft<'a> {
     /// The place that a candidate takes: the one that is not live's.
     pub(crate) fn free_colour(&self) -> Colour {
         self.rows.live().map_or(Colour::Blue, |live| live.colour.other())
+    }
+
+    /// Whoever lost its last role loses its turn with it: its removal may have begun, so nothing may want it back.
+    fn give_up_unwanted(&mut self) {
+        let lost = |e: &&Environment| e.turn.is_some() && self.rows.role(&e.id) == Role::Unwanted;
+        let lost: Vec<EnvironmentId> =
+            self.rows.environments.iter().filter(lost).map(|e| e.id.clone()).collect();
+        for id in lost {
+            if let Some(row) = self.rows.environment_mut(&id) {
+                row.turn = None;
+            }
+        }
     }
 
     /// A deployment that was replaced before the router ever served it has its verdict now.

@@ -96,7 +96,8 @@ impl Draft<'_> {
                 instances.iter().for_each(|(instance, epoch)| self.mark_lost(id, instance, *epoch));
                 self.start_again(id);
             }
-            State::Up if self.role(id) == Role::Candidate => {
+            // While users still get it, it is not raised anew: the next look comes after the acknowledgement.
+            State::Up if self.role(id) == Role::Candidate && plan::is_free(&self.rows, id) => {
                 self.environment(id, Motion::Vanishes);
                 self.start_again(id);
             }

@@ -69,14 +69,13 @@ impl Rows {
         landed.iter().find(|e| e.commit.id != live.commit.id).copied()
     }
 
-    /// The environment that is kept as the way back beside live and standby: another commit than either, so that it is one
-    /// whichever of the two stays.
+    /// The environment that is kept beside live and standby: the way back if the bake fails, or, at rest, from what is live.
     #[must_use]
     pub fn spare(&self) -> Option<&Environment> {
         let landed = self.landed();
-        let live = &landed.first()?.commit.id;
-        let standby = self.standby().map(|e| &e.commit.id);
-        landed.iter().find(|e| e.commit.id != *live && Some(&e.commit.id) != standby).copied()
+        let stays = self.standby().or(landed.first().copied())?;
+        let others = landed.iter().skip(1).filter(|e| e.id != stays.id);
+        others.copied().find(|e| e.commit.id != stays.commit.id)
     }
 
     /// What an environment is for.

@@ -253,7 +253,7 @@ pub enum Observation {
         /// Why: exit code, out of memory, the log's tail.
         failure: Failure,
     },
-    /// None of an environment's instances exists any more, as after a reboot.
+    /// None of an environment's instances exists any more, nor a snapshot of them, as after a reboot.
     Vanished {
         /// Which environment.
         environment: EnvironmentId,

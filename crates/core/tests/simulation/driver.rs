@@ -79,6 +79,8 @@ pub(crate) struct Driver<'a> {
     line_due: bool,
     /// The present line was asked, but the answer was lost: the second answer may well be a refusal.
     asked: bool,
+    /// What exactly was asked: asking again is asking for the same.
+    asking: Option<Act>,
     /// Something was seen that is not told to the machine yet.
     unseen: bool,
     configs: u64,
@@ -130,6 +132,7 @@ impl<'a> Driver<'a> {
             line_since,
             line_due: false,
             asked: false,
+            asking: None,
             unseen: false,
             configs: 0,
             rng: Rng::new(seed ^ 0x5EED),
@@ -302,6 +305,7 @@ impl<'a> Driver<'a> {
             self.line += 1;
             self.line_due = false;
             self.asked = false;
+            self.asking = None;
             self.line_since = self.sim.now();
         }
         done
@@ -368,7 +372,8 @@ impl<'a> Driver<'a> {
         if self.down_until.is_some() {
             return false;
         }
-        let Some(act) = self.translate(act) else { return true };
+        let Some(act) = self.asking.clone().or_else(|| self.translate(act)) else { return true };
+        self.asking = Some(act.clone());
         let cause = match act {
             Act::Push { .. } => Cause::Git,
             Act::Maintenance { .. } => Cause::Maintenance,
@@ -477,7 +482,7 @@ pub(crate) fn newest<'r>(rows: &'r Rows, commit: &str) -> Option<&'r Deployment>
 /// What a look at an environment finds out.
 fn seen_of(inner: &Inner, environment: &teal_core::deploy::Environment) -> Vec<Observation> {
     let thing = inner.things.get(&environment.id);
-    let has_any = thing.is_some_and(|t| t.instances.values().any(|i| i.life != Life::Absent));
+    let has_any = thing.is_some_and(|t| t.snapshot || t.instances.values().any(|i| i.life != Life::Absent));
     let should = matches!(environment.state, State::Up | State::Draining { .. } | State::Memory);
     if should && !has_any {
         return vec![Observation::Vanished { environment: environment.id.clone(), epoch: environment.epoch }];

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 use teal_core::{
-    deploy::{Change, Deployment, Event, Fact, Failure, Mail, Outcome, Rows, Stage, State, Step},
+    deploy::{Change, Deployment, Event, Fact, Failure, Mail, Outcome, Rows, Stage, State, Step, mentions},
     engine::{Committed, World, done},
     id::{AppId, DeploymentId, EnvironmentId, InstanceId, ReleaseId},
     route::{AppRoute, Backend},
@@ -97,6 +97,8 @@ pub(crate) struct Inner {
     /// A task is being aborted too late: its effect happens at once.
     pub(crate) hurry: bool,
     pub(crate) memory: promises::Memory,
+    /// When the router stopped sending traffic to an environment.
+    pub(crate) left: BTreeMap<EnvironmentId, Time>,
     next_port: u16,
 }
 
@@ -127,6 +129,7 @@ impl Sim {
             wakes: BTreeSet::new(),
             hurry: false,
             memory: promises::Memory::default(),
+            left: BTreeMap::new(),
             next_port: 1,
         }))
     }
@@ -506,6 +509,12 @@ fn push(w: &mut Inner, number: u64, route: &Option<AppRoute>) -> Outcome {
         return Outcome::Unknown;
     }
     w.router_number = number;
+    let before = w.router.take();
+    for target in before.iter().flat_map(|r| [&r.live, &r.standby]).flatten() {
+        if !mentions(route.as_ref(), &target.environment) {
+            w.left.insert(target.environment.clone(), w.now);
+        }
+    }
     w.router.clone_from(route);
     done()
 }

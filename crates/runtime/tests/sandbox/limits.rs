@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, done};
 use teal_core::agent::MAX_LOG;
-use teal_runtime::{Runtime, State};
+use teal_runtime::{Runtime, State, Tree};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn out_of_memory_is_told_as_such() {
@@ -28,6 +28,19 @@ async fn a_full_disk_is_the_apps_own() {
     let size: u64 = lines[1].parse().expect("a size");
     assert_eq!((lines[0], lines[2], lines[3]), ("app 1", "tmp 1", "sealed"), "{text}");
     assert!(size < 64 * 1024 * 1024 && size > 32 * 1024 * 1024, "{size}");
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_writes_without_end_is_ended() {
+    let Some(rig) = Rig::new() else { return };
+    let script = "while :; do dd if=/dev/zero of=/app/$RANDOM bs=1M count=4 2>/dev/null; sleep 0.05; done";
+    let mut spec = rig.script("b-1", script);
+    spec.tree = Tree::Working(rig.release(&[]));
+    (spec.port, spec.limits.disk_mib) = (None, 32);
+    let (code, text) = rig.run(&spec).await;
+    assert_ne!(code, 0);
+    assert!(text.contains("32 MiB is all it may use"), "{text}");
     rig.close().await;
 }
 

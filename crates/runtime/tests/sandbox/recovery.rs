@@ -30,7 +30,7 @@ async fn ensuring_twice_makes_one() {
     let spec = rig.python("e-1-0");
     let (one, other) = tokio::join!(rig.sandbox.ensure(&spec), rig.sandbox.ensure(&spec));
     assert_eq!(done(one).address, done(other).address);
-    assert_eq!(done(rig.sandbox.list().await), [spec.id.clone()]);
+    assert_eq!(done(rig.sandbox.list().await), std::slice::from_ref(&spec.id));
     rig.close().await;
 }
 

@@ -85,3 +85,34 @@ async fn a_link_in_the_apps_tree_leads_nowhere_on_the_host() {
     assert_eq!(fs::read_dir(&target).expect("there").count(), 0);
     rig.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_image_takes_the_hosts_place() {
+    let Some(mut rig) = Rig::new() else { return };
+    let image = rig.release(&[]);
+    fs::create_dir_all(image.join("usr/bin")).expect("made");
+    fs::create_dir_all(image.join("etc")).expect("made");
+    symlink("usr/bin", image.join("bin")).expect("linked");
+    copy_with_libraries("/bin/bash", &image);
+    fs::write(image.join("etc/timezone"), "Mars/Olympus\n").expect("written");
+    rig.config.image = Some(image);
+    rig.sandbox = rig.again();
+    let script = "echo /usr/* /usr/bin/*; echo $(</etc/timezone) $(</app/hello.txt)";
+    let (code, text) = rig.run(&rig.script("e-1-0", script)).await;
+    assert_eq!((code, text.lines().last()), (0, Some("Mars/Olympus sealed")), "{text}");
+    assert!(text.starts_with("/usr/bin") && text.contains("/usr/bin/bash\n"), "{text}");
+    rig.close().await;
+}
+
+/// A program and what it is linked with, at the same places below `image`.
+fn copy_with_libraries(program: &str, image: &std::path::Path) {
+    let libraries = std::process::Command::new("ldd").arg(program).output().expect("ldd runs").stdout;
+    let libraries = String::from_utf8(libraries).expect("text");
+    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths {
+        let to = image.join(path.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().expect("a parent")).expect("made");
+        fs::copy(path, to).expect("copied");
+    }
+    fs::copy(program, image.join("usr/bin/bash")).expect("copied");
+}

@@ -220,7 +220,8 @@ impl Writer {
 
     async fn send_lines(&self, deployment: &DeploymentId, sent: &mut Sent) -> Result<(), Over> {
         loop {
-            let lines = deployments::read(&self.web, deployment, sent.number, BATCH).await.map_err(|_| Over)?;
+            let lines =
+                deployments::read(&self.web, deployment, sent.number, BATCH).await.map_err(|_| Over)?;
             let last = lines.len() < BATCH;
             for line in lines {
                 self.send("line", Some(line.number), &line).await?;

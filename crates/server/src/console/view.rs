@@ -185,6 +185,7 @@ fn spare_place(spare: &SpareView, now: Timestamp) -> Place {
         "asleep" => ("sleep", "Asleep"),
         "asleep-on-disk" => ("sleep", "Asleep on disk"),
         "off" => ("idle", "Off"),
+        "starting" => ("busy", "Waking"),
         other => ("idle", other),
     };
     let mut facts = vec![fact("Author", &spare.commit.author)];
@@ -213,6 +214,7 @@ fn spare_note(state: &str) -> &'static str {
 fn spare_words(state: &str) -> &str {
     match state {
         "up" => "standing by",
+        "starting" => "waking",
         "asleep-on-disk" => "asleep on disk",
         other => other,
     }
