@@ -72,7 +72,7 @@ impl Checkout {
             .env(SECRET, client.token())
             .args(["push", "--no-progress"])
             .args(force.then_some("--force"))
-            .args(["--", remote, &format!("HEAD:refs/heads/{branch}")])
+            .args(["--", &here(client.url(), remote), &format!("HEAD:refs/heads/{branch}")])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
@@ -84,6 +84,14 @@ impl Checkout {
         command.current_dir(&self.directory).env_remove("GIT_DIR").env_remove("GIT_WORK_TREE");
         command
     }
+}
+
+/// The remote as this machine reaches it: the server may call itself by another address than the one that we are logged in to, and the token
+/// goes nowhere else.
+fn here(url: &str, remote: &str) -> String {
+    let path =
+        remote.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(remote, |(_, path)| path);
+    format!("{url}/{path}")
 }
 
 /// Hands each line that git writes to `line`, without the `remote: ` before what the server said.
@@ -148,6 +156,14 @@ mod tests {
         assert_eq!(told, "username=t-1\npassword=s3cret");
         assert_eq!(answer(asked, "https://127.0.0.1:8600", "t-1", "s3cret"), None);
         assert_eq!(answer(asked, "http://127.0.0.1:86", "t-1", "s3cret"), None);
+    }
+
+    #[test]
+    fn a_push_goes_to_the_server_that_the_token_is_for() {
+        assert_eq!(
+            here("http://127.0.0.1:1", "https://teal.example.org/shop.git"),
+            "http://127.0.0.1:1/shop.git"
+        );
     }
 
     #[test]

@@ -98,16 +98,18 @@ impl Out {
         print(text)
     }
 
+    /// A line of a story that is told while it happens. Silent with `--json`, and never an error: the story goes on without its reader.
+    pub(crate) fn tell(&self, text: impl AsRef<str>) {
+        if !self.json {
+            let _ = print(text.as_ref());
+        }
+    }
+
     /// A remark on standard error, which never disturbs data. Silent with `--json`.
     pub(crate) fn say(&self, text: impl AsRef<str>) {
         if !self.json {
             complain(text.as_ref());
         }
-    }
-
-    /// A warning on standard error, also with `--json`.
-    pub(crate) fn warn(&self, text: impl AsRef<str>) {
-        complain(&format!("warning: {}", text.as_ref()));
     }
 
     /// The error that ended the command.
@@ -171,14 +173,6 @@ impl Progress {
         text.clone_into(&mut self.last);
         match &self.bar {
             Some(bar) => bar.set_message(text.to_owned()),
-            None => self.out.say(text),
-        }
-    }
-
-    /// A line that stays, above the moving one.
-    pub(crate) fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| self.out.say(text)),
             None => self.out.say(text),
         }
     }

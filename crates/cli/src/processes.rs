@@ -47,28 +47,94 @@ pub(crate) struct RouterArgs {
     /// Start the worker again when it dies.
     #[arg(long)]
     supervise: bool,
+    /// A worker of the supervisor, which hands it its sockets.
+    #[arg(long, hide = true, conflicts_with = "supervise")]
+    inherited: bool,
     /// Write the addresses that it listens on into this file, once it serves.
     #[arg(long, value_name = "FILE")]
     ready: Option<PathBuf>,
 }
 
-/// `teal server`.
-pub(crate) fn server(_: &Context, args: ServerArgs) -> Result<()> {
+/// `teal server`: serves until told to stop.
+pub(crate) fn server(context: &Context, args: ServerArgs) -> Result<()> {
     let mut config = configuration(args.config.as_deref())?;
     config.insecure_http |= args.insecure_http;
-    Err(Error::new(Kind::Other, "x"))
+    log();
+    let program =
+        std::env::current_exe().map_err(|e| Error::because("the path of this program is unknown", e))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::because("the server's threads cannot start", e))?;
+    let ended = runtime.block_on(teal_server::run(config, program, |facts| announce(context, facts)));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    ended.map_err(|error| match error {
+        teal_server::Error::Config(message) => Error::usage(message),
+        other => Error::new(Kind::Other, chain(&other)),
+    })
 }
 
-/// `teal router`.
+/// Says where the server is, and where its first token is: the token itself goes into no log.
+fn announce(context: &Context, facts: &teal_server::Facts) {
+    let ssh = facts.ssh.map(|ssh| format!(", git over SSH on {ssh}")).unwrap_or_default();
+    context
+        .out
+        .say(format!("Teal serves on http://{}{ssh}; instances run under `{}`", facts.http, facts.runtime));
+    if let Some(token) = &facts.admin_token {
+        let token = token.display();
+        context.out.say(format!("log in with: teal login http://{} --token-file {token}", facts.http));
+    }
+}
+
+/// `teal router`: serves until told to stop.
 pub(crate) fn router(_: &Context, args: RouterArgs) -> Result<()> {
-    let _ = (configuration(args.config.as_deref())?, args.supervise, args.ready);
-    Err(Error::new(Kind::Other, "x"))
+    let config = configuration(args.config.as_deref())?;
+    log();
+    let mut options = teal_router::Options::new(config.router_control(), config.data.join("router"));
+    options.http.clone_from(&config.router_http);
+    options.inherited = args.inherited;
+    options.ready = args.ready.clone().map_or(teal_router::Ready::Nobody, teal_router::Ready::File);
+    let ended = if args.supervise {
+        teal_router::supervise(&options, &worker(&args))
+    } else {
+        teal_router::run(options)
+    };
+    ended.map_err(|error| Error::new(Kind::Other, chain(&error)))
 }
 
-/// What this host can do for such a configuration.
-pub(crate) fn examine(config: Option<&Path>) -> Result<Vec<FindingView>> {
-    let _ = configuration(config)?;
-    Err(Error::new(Kind::Other, "x"))
+/// The arguments with which the supervisor starts this program again as its worker.
+fn worker(args: &RouterArgs) -> Vec<std::ffi::OsString> {
+    let mut line: Vec<std::ffi::OsString> = vec!["router".into(), "--inherited".into()];
+    for (flag, value) in [("--config", &args.config), ("--ready", &args.ready)] {
+        if let Some(value) = value {
+            line.extend([flag.into(), value.clone().into_os_string()]);
+        }
+    }
+    line
+}
+
+/// What this host can do.
+pub(crate) fn examine() -> Vec<FindingView> {
+    let view = |f: teal_runtime::doctor::Finding| FindingView {
+        name: f.name,
+        ok: f.ok,
+        detail: f.detail,
+        remedy: f.remedy,
+    };
+    teal_runtime::doctor::examine().into_iter().map(view).collect()
+}
+
+/// Logs go to standard error; `TEAL_LOG` says how much, for example `info` or `teal_server=debug`.
+fn log() {
+    use std::io::IsTerminal;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("TEAL_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+}
+
+/// An error with its sources.
+fn chain(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(error.source(), |error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// The configuration: the named file, else the usual one if it is there, else the defaults.

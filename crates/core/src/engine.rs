@@ -165,7 +165,7 @@ pub fn moves<'a>(running: impl IntoIterator<Item = &'a Step>, wanted: &[Step]) -
     let end = running.iter().filter(|step| !wanted.contains(step)).map(|step| step.key()).collect();
     let mut begin = Vec::new();
     for step in wanted.iter().filter(|step| !running.contains(step)) {
-        if !busy.contains(&step.lane()) {
+        if !busy.iter().any(|lane| lane.excludes(&step.lane())) {
             busy.push(step.lane());
             begin.push(step.clone());
         }

@@ -11,9 +11,7 @@ pub const MAX_LEN: usize = 40;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{text}` is not an id: lower-case letters, digits and `-`, a letter first, at most {MAX_LEN} characters"
-)]
+#[error("`{text}` is not an id: lower-case letters, digits and `-`, a letter first, at most {MAX_LEN} characters")]
 pub struct InvalidId {
     /// What was given, shortened.
     pub text: String,

@@ -61,6 +61,11 @@ pub enum Error {
     /// The table says something that cannot be.
     #[error("the table is refused: {0}")]
     Table(String),
+    /// A thread of the router has ended.
+    #[error(
+        "a thread of the router ended by itself: the router must start again, the log says what the thread said last"
+    )]
+    Broken,
     /// A worker did not take the table in time.
     #[error("a worker did not take the new table within {seconds} s: restart the router if this goes on")]
     Worker {

@@ -249,7 +249,7 @@ impl Journey {
                 ticket.counters().failed();
                 return Err(Miss::Over(Page::Broken(app.name.clone())));
             };
-            self.client.rest();
+            let client = (client, Rc::clone(&self.client));
             return Ok(upgrade::begin(&self.worker, response, &protocol, client, (ticket, busy)));
         }
         let endless = headers::is_endless(response.headers());

@@ -29,6 +29,6 @@ mod wire;
 mod worker;
 
 pub use error::Error;
-pub use options::{Limits, Options, Ready};
+pub use options::{Announce, Limits, Options, Ready};
 pub use router::{Router, run};
 pub use supervise::supervise;

@@ -54,6 +54,9 @@ impl Options {
     }
 }
 
+/// What is called with the bound addresses.
+pub type Announce = Box<dyn FnOnce(&[SocketAddr]) + Send>;
+
 /// Who is told that the router serves.
 #[derive(Default)]
 pub enum Ready {
@@ -63,7 +66,7 @@ pub enum Ready {
     /// This file gets one bound address per line; it appears whole or not at all.
     File(PathBuf),
     /// This is called with the bound addresses.
-    Call(Box<dyn FnOnce(&[SocketAddr]) + Send>),
+    Call(Announce),
 }
 
 impl fmt::Debug for Ready {
@@ -93,7 +96,7 @@ pub struct Limits {
     pub head_bytes: usize,
     /// A request's header lines.
     pub header_lines: usize,
-    /// Clients' connections at a time, over all workers; more wait in the listening socket's queue.
+    /// Clients' connections at a time, upgraded ones among them, over all workers; more wait in the listening socket's queue.
     pub connections: usize,
 }
 

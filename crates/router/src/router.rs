@@ -11,6 +11,7 @@ use crate::{
     table::Directory,
     worker::{self, Order, Plan},
 };
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
     fs, io,
@@ -25,7 +26,7 @@ use tokio::{
     io::AsyncReadExt as _,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::mpsc,
     task::LocalSet,
 };
 
@@ -38,7 +39,7 @@ pub struct Router {
     http: Vec<SocketAddr>,
     directory: Arc<Directory>,
     workers: Vec<worker::Handle>,
-    control: Option<(oneshot::Sender<()>, JoinHandle<()>)>,
+    control: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     limits: Limits,
 }
 
@@ -102,6 +103,22 @@ impl Router {
         self.end(self.limits.drain);
     }
 
+    /// Waits until a thread has ended that should not have.
+    async fn broken(&self) {
+        let mut ends: FuturesUnordered<_> =
+            self.workers.iter().map(|worker| worker.orders.closed()).collect();
+        tokio::select! {
+            Some(()) = ends.next() => (),
+            // The control thread has the other end for as long as it serves.
+            () = async {
+                match &self.control {
+                    Some((stop, _)) => stop.closed().await,
+                    None => std::future::pending().await,
+                }
+            } => (),
+        }
+    }
+
     fn tell(&self, order: fn() -> Order) {
         for worker in &self.workers {
             // A worker that is gone needs no order.
@@ -135,11 +152,11 @@ impl Drop for Router {
     }
 }
 
-fn start_control(path: &Path, keeper: Keeper) -> Result<(oneshot::Sender<()>, JoinHandle<()>), Error> {
+fn start_control(path: &Path, keeper: Keeper) -> Result<(mpsc::Sender<()>, JoinHandle<()>), Error> {
     let failed = |part| move |source| Error::Start { part, source };
     let listener = control::bind(path)?;
     let runtime = runtime()?;
-    let (stop, stopped) = oneshot::channel::<()>();
+    let (stop, mut stopped) = mpsc::channel::<()>(1);
     let listener = {
         let _context = runtime.enter();
         tokio::net::UnixListener::from_std(listener).map_err(failed("the control socket"))?
@@ -148,7 +165,7 @@ fn start_control(path: &Path, keeper: Keeper) -> Result<(oneshot::Sender<()>, Jo
         LocalSet::new().block_on(&runtime, async {
             tokio::select! {
                 () = control::serve(listener, keeper) => (),
-                _ = stopped => (),
+                _ = stopped.recv() => (),
             }
         });
     };
@@ -182,7 +199,7 @@ fn announce(ready: Ready, http: &[SocketAddr]) -> Result<(), Error> {
 /// Runs a router until SIGTERM or SIGINT, or, for a worker, until its supervisor is gone.
 ///
 /// # Errors
-/// If it cannot start.
+/// If it cannot start, or if one of its threads ends by itself.
 pub fn run(mut options: Options) -> Result<(), Error> {
     raise_open_files(&mut options.limits);
     let runtime = runtime()?;
@@ -192,14 +209,16 @@ pub fn run(mut options: Options) -> Result<(), Error> {
     };
     let channel = options.inherited.then(listeners::inherited).transpose().map_err(Error::Inherit)?;
     let router = Router::start(options)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         tokio::select! {
             why = signals.next() => tracing::info!(why, "the router stops"),
             () = orphaned(channel) => tracing::warn!("the supervisor is gone: the router stops"),
+            () = router.broken() => return Err(Error::Broken),
         }
+        Ok(())
     });
     router.stop();
-    Ok(())
+    ended
 }
 
 /// The signals that stop a process.

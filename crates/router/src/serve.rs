@@ -12,7 +12,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
-use tokio::{net::TcpStream, time::Sleep};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::Sleep};
 
 /// What was cut may take this long to get its last bytes out.
 const LAST_BYTES: Duration = Duration::from_secs(2);
@@ -25,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     order: RefCell<Option<Order>>,
     cut: Cell<bool>,
+    /// Its place among the connections that this worker may have; an upgraded stream keeps it.
+    _place: OwnedSemaphorePermit,
 }
 
 impl std::fmt::Debug for Client {
@@ -34,8 +36,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    pub(crate) fn new(address: SocketAddr) -> Self {
-        Self { address, order: RefCell::default(), cut: Cell::new(false) }
+    pub(crate) fn new(address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
+        Self { address, order: RefCell::default(), cut: Cell::new(false), _place: place }
     }
 
     /// The request in hand belongs to this environment from now on: an order to cut it ends this connection.
@@ -64,8 +66,8 @@ impl Client {
 }
 
 /// Serves the client until one side is done.
-pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, address: SocketAddr) {
-    let client = Rc::new(Client::new(address));
+pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, client: Client) {
+    let (address, client) = (client.address, Rc::new(client));
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
@@ -84,7 +86,8 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, address: S
         let mut again = true;
         while std::mem::take(&mut again) {
             if let Poll::Ready(ended) = hyper.as_mut().poll(cx) {
-                return Poll::Ready(report(ended, address));
+                report(ended, address);
+                return Poll::Ready(());
             }
             if !stopped && stopping.as_mut().poll(cx).is_ready() {
                 hyper.as_mut().graceful_shutdown();

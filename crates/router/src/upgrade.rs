@@ -4,6 +4,7 @@
 
 use crate::{
     body::Answer,
+    serve::Client,
     table::Busy,
     traffic::{Ticket, cut_ordered},
     websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames},
@@ -20,6 +21,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -31,7 +33,7 @@ use tokio::{
 /// Both sides have to give their connection away within this time after the 101.
 const HAND_OVER: Duration = Duration::from_secs(10);
 
-/// One side has ended: how long the other may go on.
+/// One side has ended: how long the other may go on. A WebSocket whose one side has ended has nothing more to say, and gets [`LAST_FRAME`].
 const LINGER: Duration = Duration::from_secs(60);
 
 /// A cut WebSocket: how long its present frame may take, and then the client's own close.
@@ -47,20 +49,22 @@ pub(crate) fn begin(
     worker: &Worker,
     mut response: Response<Incoming>,
     protocol: &HeaderValue,
-    client: OnUpgrade,
+    client: (OnUpgrade, Rc<Client>),
     counted: (Ticket, Busy),
 ) -> Response<Answer> {
     let (mut ticket, busy) = counted;
     ticket.upgrade();
+    let (on_client, client) = client;
+    client.rest();
     let order = cut_ordered(ticket.counters().cuts());
     let app = hyper::upgrade::on(&mut response);
     let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
     worker.tasks.spawn_local(async move {
-        let streams = async { tokio::try_join!(client, app) };
-        if let Ok(Ok((client, app))) = timeout(HAND_OVER, streams).await {
-            carry(TokioIo::new(client), TokioIo::new(app), websocket, order).await;
+        let streams = async { tokio::try_join!(on_client, app) };
+        if let Ok(Ok((down, up))) = timeout(HAND_OVER, streams).await {
+            carry(TokioIo::new(down), TokioIo::new(up), websocket, order).await;
         }
-        drop((ticket, busy));
+        drop((ticket, busy, client));
     });
     response.map(|_| Answer::Page(Full::default()))
 }
@@ -69,7 +73,7 @@ pub(crate) fn begin(
 async fn carry(mut client: Stream, mut app: Stream, websocket: bool, order: impl Future<Output = ()>) {
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
     let mut order = pin!(order);
-    let mut linger = None;
+    let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
     let cut = poll_fn(|cx| {
         let upward = up.poll(cx, &mut client, &mut app, u64::MAX);
         let downward = down.poll(cx, &mut app, &mut client, u64::MAX);
@@ -78,7 +82,7 @@ async fn carry(mut client: Stream, mut app: Stream, websocket: bool, order: impl
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(false),
             (Poll::Pending, Poll::Pending) => (),
             _ => {
-                let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(LINGER)));
+                let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
                 if linger.as_mut().poll(cx).is_ready() {
                     return Poll::Ready(false);
                 }

@@ -3,7 +3,13 @@
 //! Every worker reads the same compiled table, so there is no copy that could be stale. What a worker confirms is more: all its requests that chose
 //! by the old table are counted, and its idle connections to withdrawn instances are closed.
 
-use crate::{error::Error, options::Limits, pool::Pool, serve, table::Directory};
+use crate::{
+    error::Error,
+    options::Limits,
+    pool::Pool,
+    serve::{self, Client},
+    table::Directory,
+};
 use std::{
     io,
     net::{IpAddr, TcpListener},
@@ -137,11 +143,9 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, room: Arc<Semaphore>)
         while let Ok(place) = Arc::clone(&room).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let serving = serve::connection(Rc::clone(&worker), prepare(stream), address);
-                    worker.tasks.spawn_local(async move {
-                        serving.await;
-                        drop(place);
-                    });
+                    let client = Client::new(address, place);
+                    let serving = serve::connection(Rc::clone(&worker), prepare(stream), client);
+                    worker.tasks.spawn_local(serving);
                 }
                 Err(error) => recover(&error).await,
             }

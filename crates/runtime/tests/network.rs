@@ -79,6 +79,10 @@ impl Guest {
     fn reaches(&self, to: SocketAddr) -> bool {
         self.run(|| reaches(to))
     }
+
+    fn is_kept_from(&self, to: SocketAddr) -> bool {
+        self.run(|| !reaches_within(to, DROPPED))
+    }
 }
 
 impl Drop for Guest {
@@ -184,7 +188,11 @@ fn serve(listener: TcpListener, connections: usize) -> u16 {
 
 /// Connects and hears the byte.
 fn reaches(to: SocketAddr) -> bool {
-    let Ok(mut stream) = TcpStream::connect_timeout(&to, DROPPED) else { return false };
+    reaches_within(to, PATIENCE)
+}
+
+fn reaches_within(to: SocketAddr, patience: Duration) -> bool {
+    let Ok(mut stream) = TcpStream::connect_timeout(&to, patience) else { return false };
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     stream.read_exact(&mut [0]).is_ok()
 }
@@ -207,12 +215,12 @@ fn the_host_reaches_instances_and_they_reach_neither_it_nor_each_other() {
     assert!(reaches((first.address, at_one).into()), "host to instance");
     assert!(reaches((second.address, at_two).into()), "host to instance");
     assert!(one.reaches((Ipv4Addr::LOCALHOST, at_one).into()), "an instance's own loopback");
-    assert!(!one.reaches((second.address, at_two).into()), "instance to instance");
-    assert!(!two.reaches((first.address, at_one).into()), "instance to instance");
+    assert!(one.is_kept_from((second.address, at_two).into()), "instance to instance");
+    assert!(two.is_kept_from((first.address, at_one).into()), "instance to instance");
     let at_host = serve(TcpListener::bind("0.0.0.0:0").expect("a port"), usize::MAX);
     assert!(reaches((first.gateway, at_host).into()), "the listener works");
     for address in [first.gateway, second.gateway] {
-        assert!(!one.reaches((address, at_host).into()), "instance to the host at {address}");
+        assert!(one.is_kept_from((address, at_host).into()), "instance to the host at {address}");
     }
 }
 
@@ -287,9 +295,9 @@ fn the_outside_is_reached_with_egress_only_and_private_ranges_by_builds_where_op
     rig.attach("b-1", &build, true);
     rig.attach("b-2", &closed, false);
     assert!(app.reaches(public), "NAT to the outside");
-    assert!(!app.reaches(mirror), "a private range is closed to instances");
+    assert!(app.is_kept_from(mirror), "a private range is closed to instances");
     assert!(build.reaches(public) && build.reaches(mirror), "opened for builds");
-    assert!(!closed.reaches(public) && !closed.reaches(mirror), "no egress, no outside");
+    assert!(closed.is_kept_from(public) && closed.is_kept_from(mirror), "no egress, no outside");
     rig.attach("b-2", &closed, true);
     assert!(closed.reaches(public), "egress can be given later");
 }
@@ -336,7 +344,7 @@ fn ask_udp(gateway: Ipv4Addr, patience: Duration) -> Option<Vec<u8>> {
 }
 
 fn ask_tcp(gateway: Ipv4Addr) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&(gateway, 53).into(), DROPPED).ok()?;
+    let mut stream = TcpStream::connect_timeout(&(gateway, 53).into(), PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).expect("set");
     let length = u16::try_from(QUESTION.len()).expect("short").to_be_bytes();
     stream.write_all(&[&length[..], QUESTION].concat()).ok()?;

@@ -2,21 +2,19 @@
 //!
 //! Every test has its own data directory, subtree, pool and table, and looks at the end that nothing of it is left on the host.
 
+#![allow(clippy::print_stderr, reason = "a skipped test and a measured figure must be seen")]
+
+#[path = "sandbox/isolation.rs"]
+mod isolation;
+#[path = "sandbox/life.rs"]
+mod life;
+#[path = "sandbox/limits.rs"]
+mod limits;
+#[path = "sandbox/recovery.rs"]
+mod recovery;
 #[path = "sandbox/rig.rs"]
 mod rig;
-
-use rig::{Rig, done};
-use teal_runtime::{Runtime, State};
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_python_app_starts_answers_and_leaves_nothing() {
-    let Some(rig) = Rig::new() else { return };
-    let spec = rig.python("e-1-0");
-    let started = std::time::Instant::now();
-    let inspection = done(rig.sandbox.ensure(&spec).await);
-    println!("ensure: {:?}", started.elapsed());
-    println!("{inspection:?}");
-    rig.until(&spec.id, |state| matches!(state, State::Running { listening } if !listening.is_empty())).await;
-    println!("listening: {:?}", started.elapsed());
-    rig.close().await;
-}
+#[path = "sandbox/trees.rs"]
+mod trees;
+#[path = "sandbox/workers.rs"]
+mod workers;

@@ -44,7 +44,7 @@ struct Kept {
 pub(crate) fn run() -> ExitCode {
     let launched = launch();
     let message = match launched {
-        Ok(Forked::Agent { launch, kept, report }) => return agent(launch, kept, report),
+        Ok(Forked::Agent { launch, kept, report }) => return agent(*launch, kept, report),
         Ok(Forked::Launcher { agent }) => Launched::Agent { pid: agent.as_raw().cast_unsigned() },
         Err(error) => Launched::Failed { message: error.chain() },
     };
@@ -57,7 +57,7 @@ pub(crate) fn run() -> ExitCode {
 
 enum Forked {
     Launcher { agent: Pid },
-    Agent { launch: Launch, kept: Kept, report: File },
+    Agent { launch: Box<Launch>, kept: Kept, report: File },
 }
 
 fn tell(message: &Launched) -> Result<(), Error> {
@@ -115,7 +115,7 @@ fn fork_agent(launch: Launch, kept: Kept) -> Result<Forked, Error> {
     match unsafe { fork() }.doing("fork the agent")? {
         ForkResult::Child => {
             drop(read);
-            Ok(Forked::Agent { launch, kept, report: File::from(write) })
+            Ok(Forked::Agent { launch: Box::new(launch), kept, report: File::from(write) })
         }
         ForkResult::Parent { child } => {
             drop(write);

@@ -13,13 +13,18 @@ use teal_core::{
 };
 
 impl Client {
-    /// What git over HTTP takes as the user's name beside the token's secret.
+    /// What git over HTTP takes as the user's name beside the token's secret: the token's id.
     pub(crate) fn git_user(&self) -> Result<String> {
         let who: Value = self.get("whoami")?;
         let text = |name: &str| who.get(name).and_then(Value::as_str).map(str::to_owned);
-        text("token")
-            .or_else(|| text("user"))
-            .ok_or_else(|| Error::because("the server does not say who we are", &who))
+        if let Some(token) = text("token") {
+            return Ok(token);
+        }
+        let user = text("user").ok_or_else(|| Error::because("the server does not say who we are", &who))?;
+        let mine = self.tokens()?.into_iter().filter(|token| token.user == user).map(|token| token.id);
+        let mine: Vec<String> = mine.collect();
+        // With several tokens the server has to find out by the secret which it is.
+        Ok(if let [only] = mine.as_slice() { only.clone() } else { user })
     }
 
     /// All apps.

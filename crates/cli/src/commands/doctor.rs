@@ -7,24 +7,19 @@ use crate::{
     processes,
 };
 use clap::Args;
-use std::path::PathBuf;
 use teal_core::api::FindingView;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  teal doctor\n  sudo teal doctor --local --config /etc/teal/server.toml")]
+#[command(after_help = "Examples:\n  teal doctor\n  sudo teal doctor --local")]
 pub(crate) struct DoctorArgs {
     /// Examine this host, without a server.
     #[arg(long)]
     local: bool,
-    /// With --local: the configuration to examine it for.
-    #[arg(long, value_name = "FILE", requires = "local")]
-    config: Option<PathBuf>,
 }
 
 /// Examines the server's host, or this one.
 pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
-    let findings =
-        if args.local { processes::examine(args.config.as_deref())? } else { context.client()?.doctor()? };
+    let findings = if args.local { processes::examine() } else { context.client()?.doctor()? };
     let bad = findings.iter().filter(|f| !f.ok).count();
     context
         .out

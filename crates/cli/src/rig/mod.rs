@@ -19,6 +19,7 @@ mod stream;
 mod tests;
 mod websocket;
 
+pub(crate) use ledger::Failure;
 pub(crate) use report::Report;
 
 use crate::error::{Error, Result};

@@ -80,7 +80,7 @@ async fn exchange(
     sender.ready().await.map_err(|e| ("connection", describe(&e)))?;
     let response = sender.send_request(request).await.map_err(|e| ("no answer", describe(&e)))?;
     let status = response.status();
-    let answer = read_answer(&response);
+    let mut answer = read_answer(&response);
     let close = response
         .headers()
         .get(header::CONNECTION)
@@ -88,6 +88,7 @@ async fn exchange(
     let body = Limited::new(response.into_body(), MAX_BODY).collect().await;
     let body = body.map_err(|e| ("answer broke off", e.to_string()))?.to_bytes();
     if status.is_success() {
+        answer.version = answer.version.or_else(|| version_in(&body));
         return Ok((answer, !close));
     }
     let start: String = String::from_utf8_lossy(&body).chars().take(200).collect();
@@ -119,6 +120,13 @@ pub(super) fn id(name: &str) -> Option<u64> {
 fn read_answer(response: &Response<Incoming>) -> Answer {
     let text = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     Answer { version: text("x-version"), colour: text("x-colour") }
+}
+
+/// The version that a page names in `data-version="…"`, for sites that cannot set a header.
+fn version_in(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (_, rest) = text.split_once("data-version=\"")?;
+    rest.split_once('"').map(|(version, _)| version.chars().take(100).collect())
 }
 
 /// An error with its sources: hyper's own words say little.

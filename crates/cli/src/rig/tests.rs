@@ -61,7 +61,7 @@ impl State {
 
     fn record(&self, id: String) {
         let sabotaged =
-            self.switched.load(Ordering::Acquire) && self.answers.load(Ordering::Relaxed) % 10 == 0;
+            self.switched.load(Ordering::Acquire) && self.answers.load(Ordering::Relaxed).is_multiple_of(10);
         let times = match self.sabotage {
             Sabotage::RecordsTwice if sabotaged => 2,
             Sabotage::ForgetsPosts if sabotaged => 0,
@@ -130,7 +130,7 @@ type Body = BoxBody<Bytes, std::io::Error>;
 
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Infallible> {
     let number = state.answers.fetch_add(1, Ordering::Relaxed);
-    let sabotaged = state.switched.load(Ordering::Acquire) && number % 100 == 0;
+    let sabotaged = state.switched.load(Ordering::Acquire) && number.is_multiple_of(100);
     let head = Response::builder().header("x-version", state.version());
     if request.uri().path() == "/events" {
         return Ok(head.body(events(state)).expect("legal"));
@@ -141,12 +141,20 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
     }
     let status = if sabotaged && state.sabotage == Sabotage::AnswersWith502 { 502 } else { 200 };
     let body = if sabotaged && state.sabotage == Sabotage::BreaksAnswersOff {
-        let parts = [Ok(Frame::data(Bytes::from_static(b"half"))), Err(std::io::Error::other("sabotage"))];
-        BodyExt::boxed(StreamBody::new(futures_util::stream::iter(parts)))
+        BodyExt::boxed(StreamBody::new(SyncStream(Mutex::new(Box::pin(broken())))))
     } else {
         Full::new(Bytes::from_static(b"hello")).map_err(|never| match never {}).boxed()
     };
     Ok(head.status(status).body(body).expect("legal"))
+}
+
+/// Half an answer; the pause lets its head out first.
+fn broken() -> impl futures_util::Stream<Item = Result<Frame<Bytes>, std::io::Error>> + Send {
+    let rest = futures_util::stream::once(async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Err(std::io::Error::other("sabotage"))
+    });
+    futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(b"half")))]).chain(rest)
 }
 
 fn events(state: Arc<State>) -> Body {

@@ -33,7 +33,7 @@ pub fn back_off_ms(restarts: u32) -> u64 {
     }
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Applies an answer; says whether it meant anything.
     pub(crate) fn answer(&mut self, step: &Step, outcome: &Outcome) -> bool {
         if !plan::plan(&self.rows, self.now).steps.contains(step) {

@@ -23,7 +23,7 @@ struct About {
     environment: Option<Environment>,
 }
 
-impl Draft {
+impl Draft<'_> {
     /// Writes a request down.
     pub(crate) fn ask(&mut self, request: &Request) -> Answer {
         if self.rows.deployment(&request.id).is_some() {

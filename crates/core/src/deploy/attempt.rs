@@ -12,7 +12,7 @@ use super::{
 };
 use crate::id::{DeploymentId, EnvironmentId};
 
-impl Draft {
+impl Draft<'_> {
     /// A newer attempt takes its place.
     pub(crate) fn supersede(&mut self, id: &DeploymentId, by: &DeploymentId) {
         if self.deployment(id, Happening::Ends { end: End::Superseded { by: by.clone() } }) {

@@ -6,7 +6,9 @@ use super::{
     environment::{Environment, State},
     event::{Change, Event, EventKind, Mail, Transition},
     phases::{self, Happening, Illegal},
-    plan, route,
+    plan,
+    roles::Role,
+    route,
     states::{self, Motion},
 };
 use crate::{
@@ -16,24 +18,24 @@ use crate::{
 };
 
 /// A change in the making. A transition that the tables do not have spoils all of it.
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
     /// The rows as they will be.
     pub(crate) rows: Rows,
     /// The one instant of the whole transaction.
     pub(crate) now: Time,
-    before: Rows,
+    before: &'a Rows,
     events: Vec<Event>,
     mails: Vec<Mail>,
     transitions: Vec<Transition>,
     illegal: Option<Illegal>,
 }
 
-impl Draft {
-    pub(crate) fn new(rows: &Rows, now: Time) -> Self {
+impl<'a> Draft<'a> {
+    pub(crate) fn new(rows: &'a Rows, now: Time) -> Self {
         Self {
             rows: rows.clone(),
             now,
-            before: rows.clone(),
+            before: rows,
             events: Vec::new(),
             mails: Vec::new(),
             transitions: Vec::new(),
@@ -46,13 +48,14 @@ impl Draft {
         super::settle::settle(&mut self);
         self.compute_route();
         self.close_replaced();
+        self.give_up_unwanted();
         if let Some(illegal) = self.illegal {
             return Err(illegal);
         }
         if self.rows.is_finished() && !self.before.is_finished() {
             self.event(EventKind::Finished, None, None, "nothing of the app is left".into());
         }
-        if self.rows == self.before {
+        if self.rows == *self.before {
             return Ok(None);
         }
         self.rows.app.version += 1;
@@ -147,6 +150,18 @@ impl Draft {
         self.rows.live().map_or(Colour::Blue, |live| live.colour.other())
     }
 
+    /// Whoever lost its last role loses its turn with it: its removal may have begun, so nothing may want it back.
+    fn give_up_unwanted(&mut self) {
+        let lost = |e: &&Environment| e.turn.is_some() && self.rows.role(&e.id) == Role::Unwanted;
+        let lost: Vec<EnvironmentId> =
+            self.rows.environments.iter().filter(lost).map(|e| e.id.clone()).collect();
+        for id in lost {
+            if let Some(row) = self.rows.environment_mut(&id) {
+                row.turn = None;
+            }
+        }
+    }
+
     /// A deployment that was replaced before the router ever served it has its verdict now.
     fn close_replaced(&mut self) {
         let now = self.now;
@@ -170,6 +185,14 @@ impl Draft {
         let Rows { app, environments, .. } = &mut self.rows;
         for environment in environments.iter_mut() {
             environment.routed |= route::mentions(app.routing.asked.as_ref(), &environment.id);
+        }
+        self.assign_singletons();
+    }
+
+    /// Written before the effect: who may run workers and crons, and that they may be stopped already.
+    fn assign_singletons(&mut self) {
+        if plan::singletons_leave(&self.rows) {
+            self.rows.app.singletons.given = false;
         }
         // Whoever is to run workers and crons is written down before the effect, and only once nobody else may.
         if self.rows.app.singletons.holder.is_none() {

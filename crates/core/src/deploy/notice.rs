@@ -20,7 +20,7 @@ use crate::id::{EnvironmentId, InstanceId};
 /// An instance that stayed up this long starts its back-off anew.
 const STEADY_MS: u64 = 600 * SECOND;
 
-impl Draft {
+impl Draft<'_> {
     /// Applies an observation; says whether it was news.
     pub(crate) fn observe(&mut self, observation: &Observation) -> bool {
         match observation {
@@ -83,11 +83,10 @@ impl Draft {
 
     fn vanished(&mut self, id: &EnvironmentId, epoch: u64) -> bool {
         let Some(row) = self.rows.environment(id).filter(|e| e.epoch == epoch) else { return false };
-        let (state, tended) = (row.state, plan::is_tended(&self.rows, row));
+        let (state, tended, sleepless) = (row.state, plan::is_tended(&self.rows, row), row.sleepless);
         match state {
-            State::Draining { .. } | State::Memory => {
-                self.environment(id, Motion::Vanishes);
-            }
+            // There is nothing to wake any more; turning it off clears what may be left (a half-written snapshot).
+            State::Draining { .. } | State::Memory if !sleepless => self.cannot_wake(id),
             State::Up if tended => {
                 let instances: Vec<_> =
                     row.instances.iter().filter(|i| i.is_good()).map(|i| (i.id.clone(), i.epoch)).collect();
@@ -97,14 +96,30 @@ impl Draft {
                 instances.iter().for_each(|(instance, epoch)| self.mark_lost(id, instance, *epoch));
                 self.start_again(id);
             }
-            State::Up if self.role(id) == Role::Candidate => {
+            // While users still get it, it is not raised anew: the next look comes after the acknowledgement.
+            State::Up if self.role(id) == Role::Candidate && plan::is_free(&self.rows, id) => {
                 self.environment(id, Motion::Vanishes);
                 self.start_again(id);
             }
-            State::New | State::Rising | State::Up | State::Disk | State::Off | State::Gone => return false,
+            State::New | State::Rising | State::Up | State::Draining { .. } => return false,
+            State::Memory | State::Disk | State::Off | State::Gone => return false,
         }
         self.event(EventKind::Vanished, None, Some(id), "none of its instances was found".into());
         true
+    }
+
+    fn cannot_wake(&mut self, id: &EnvironmentId) {
+        if self
+            .rows
+            .environment(id)
+            .is_some_and(|e| matches!(e.state, State::Draining { drained: false, .. }))
+        {
+            self.environment(id, Motion::Drained);
+        }
+        if let Some(row) = self.rows.environment_mut(id) {
+            row.sleepless = true;
+            row.epoch += 1;
+        }
     }
 
     /// The candidate of a vanished environment goes one phase back instead of failing.

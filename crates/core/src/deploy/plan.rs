@@ -45,13 +45,19 @@ pub(crate) fn singletons_belong(rows: &Rows) -> Option<&Environment> {
     (rows.app.routing.served_environment() == Some(&live.id)).then_some(live)
 }
 
+/// Workers and crons are to be taken from where they run; only after the route without it is acknowledged, so that the gap is no
+/// longer than the hand-over itself.
+pub(crate) fn singletons_leave(rows: &Rows) -> bool {
+    let Some(holder) = &rows.app.singletons.holder else { return false };
+    let is_live = rows.live().is_some_and(|live| live.id == *holder);
+    let stays = is_live && rows.app.stopped.is_none() && rows.app.deleted.is_none();
+    !stays && rows.app.routing.is_settled()
+}
+
 fn singletons(rows: &Rows) -> Option<Step> {
     let holder = rows.app.singletons.holder.as_ref()?;
-    let is_live = rows.live().is_some_and(|live| live.id == *holder);
-    let keeps = is_live && rows.app.stopped.is_none() && rows.app.deleted.is_none();
-    if !keeps {
-        // Only after the route without it is acknowledged, so that there is no gap longer than the hand-over itself.
-        return rows.app.routing.is_settled().then(|| Step::Take { environment: holder.clone() });
+    if singletons_leave(rows) {
+        return Some(Step::Take { environment: holder.clone() });
     }
     let runs_them = singletons_belong(rows)?.instances.first().filter(|i| i.is_good())?;
     (!rows.app.singletons.given).then(|| Step::Give { environment: holder.clone(), epoch: runs_them.epoch })
@@ -138,7 +144,9 @@ fn of_environment(rows: &Rows, environment: &Environment, now: Time) -> Option<S
 
 /// Does the platform restart this environment's instances when they die?
 pub(crate) fn is_tended(rows: &Rows, environment: &Environment) -> bool {
-    let landed = [rows.live().filter(|_| rows.app.stopped.is_none()), rows.standby()];
+    // A stopped app's environment is tended again as soon as a start took it, even if the router never acknowledged the stop.
+    let runs = |live: &&Environment| rows.app.stopped.is_none() || rows.role(&live.id) == Role::Candidate;
+    let landed = [rows.live().filter(runs), rows.standby()];
     rows.app.deleted.is_none() && landed.into_iter().flatten().any(|e| e.id == environment.id)
 }
 

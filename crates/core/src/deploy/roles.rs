@@ -69,13 +69,13 @@ impl Rows {
         landed.iter().find(|e| e.commit.id != live.commit.id).copied()
     }
 
-    /// The environment that is kept as the way back beside live and standby.
+    /// The environment that is kept beside live and standby: the way back if the bake fails, or, at rest, from what is live.
     #[must_use]
     pub fn spare(&self) -> Option<&Environment> {
         let landed = self.landed();
-        let live = landed.first()?;
-        let standby = self.standby().map(|e| &e.id);
-        landed.iter().find(|e| Some(&e.id) != standby && e.commit.id != live.commit.id).copied()
+        let stays = self.standby().or(landed.first().copied())?;
+        let others = landed.iter().skip(1).filter(|e| e.id != stays.id);
+        others.copied().find(|e| e.commit.id != stays.commit.id)
     }
 
     /// What an environment is for.

@@ -18,7 +18,7 @@ use crate::id::{DeploymentId, EnvironmentId};
 const MAX_ROUNDS: usize = 1_000;
 
 /// Applies every transition that needs no effect, until none is left.
-pub(crate) fn settle(draft: &mut Draft) {
+pub(crate) fn settle(draft: &mut Draft<'_>) {
     for _ in 0..MAX_ROUNDS {
         let before = draft.fingerprint();
         expire(draft);
@@ -33,7 +33,7 @@ pub(crate) fn settle(draft: &mut Draft) {
 }
 
 /// Fails what took too long. The effect itself had the chance to say it better.
-fn expire(draft: &mut Draft) {
+fn expire(draft: &mut Draft<'_>) {
     let now = draft.now;
     let late = draft.rows.deployments.iter().filter_map(|d| {
         let (at, stage) = match d.phase {
@@ -55,7 +55,7 @@ fn expire(draft: &mut Draft) {
 }
 
 /// A push that is built takes the place of every older push that is not live yet: the newest push wins.
-fn supersede(draft: &mut Draft) {
+fn supersede(draft: &mut Draft<'_>) {
     let built = draft
         .rows
         .deployments
@@ -82,7 +82,7 @@ enum Next {
 }
 
 /// Lets waiting attempts begin, in the order in which they were asked for: one build and one candidate at a time.
-fn begin(draft: &mut Draft) {
+fn begin(draft: &mut Draft<'_>) {
     let mut waiting: Vec<_> = draft.rows.deployments.iter().filter(|d| d.phase.is_attempt()).collect();
     waiting.sort_by_key(|d| d.request);
     let next = waiting.into_iter().find_map(|d| Some((d.id.clone(), next_of(draft, d)?)));
@@ -94,7 +94,7 @@ fn begin(draft: &mut Draft) {
     }
 }
 
-fn next_of(draft: &Draft, deployment: &Deployment) -> Option<Next> {
+fn next_of(draft: &Draft<'_>, deployment: &Deployment) -> Option<Next> {
     let rows = &draft.rows;
     let may_start = rows.candidate().is_none();
     let may_build = !rows.deployments.iter().any(|d| d.phase == Phase::Building);
@@ -119,7 +119,7 @@ fn next_of(draft: &Draft, deployment: &Deployment) -> Option<Next> {
 
 /// Those that act on the live commit wait until it is clear which one that is: no bake, no candidate, nothing built, nothing
 /// older under way. Maintenance waits for every user's attempt.
-fn its_turn(draft: &Draft, deployment: &Deployment) -> bool {
+fn its_turn(draft: &Draft<'_>, deployment: &Deployment) -> bool {
     let mut others = draft.rows.deployments.iter().filter(|d| d.id != deployment.id && d.phase.is_attempt());
     let waits_for = |d: &Deployment| match deployment.kind {
         Kind::Maintenance => {
@@ -131,7 +131,7 @@ fn its_turn(draft: &Draft, deployment: &Deployment) -> bool {
     draft.rows.baking().is_none() && !others.any(waits_for)
 }
 
-fn unneeded(draft: &Draft, deployment: &Deployment) -> Option<&'static str> {
+fn unneeded(draft: &Draft<'_>, deployment: &Deployment) -> Option<&'static str> {
     let Some(live) = draft.rows.live().filter(|_| draft.rows.app.stopped.is_none()) else {
         return Some("nothing is live any more");
     };
@@ -145,7 +145,7 @@ fn unneeded(draft: &Draft, deployment: &Deployment) -> Option<&'static str> {
 }
 
 /// Lets the candidate go on where no effect is needed: its instances run, or nobody has to say "go live" any more.
-fn proceed(draft: &mut Draft) {
+fn proceed(draft: &mut Draft<'_>) {
     let Some(candidate) = draft.rows.candidate() else { return };
     let environment = candidate.environment.as_ref().and_then(|id| draft.rows.environment(id));
     if !environment.is_some_and(|e| e.is_whole()) {
@@ -160,7 +160,7 @@ fn proceed(draft: &mut Draft) {
 }
 
 /// Every state follows its role: up from wherever it is, or away from the traffic.
-fn move_environments(draft: &mut Draft) {
+fn move_environments(draft: &mut Draft<'_>) {
     let now = draft.now;
     let ids: Vec<EnvironmentId> = draft.rows.environments.iter().map(|e| e.id.clone()).collect();
     for id in ids {
@@ -183,7 +183,7 @@ fn move_environments(draft: &mut Draft) {
     cap_the_oldest(draft);
 }
 
-fn drain(draft: &mut Draft, id: &EnvironmentId) {
+fn drain(draft: &mut Draft<'_>, id: &EnvironmentId) {
     let settings = &draft.rows.app.settings;
     let deadline = draft.now.plus(settings.drain_ms);
     let cap = draft.now.plus(settings.upgraded_ms.max(settings.drain_ms));
@@ -193,7 +193,7 @@ fn drain(draft: &mut Draft, id: &EnvironmentId) {
 }
 
 /// At most so many drain at once: the upgraded streams of the oldest are cut early.
-fn cap_the_oldest(draft: &mut Draft) {
+fn cap_the_oldest(draft: &mut Draft<'_>) {
     let now = draft.now;
     let mut draining: Vec<_> = draft
         .rows
@@ -218,7 +218,7 @@ fn cap_the_oldest(draft: &mut Draft) {
     }
 }
 
-impl Draft {
+impl Draft<'_> {
     fn begin_check(&mut self, id: &DeploymentId) {
         if self.deployment(id, super::phases::Happening::Raised) {
             self.event(EventKind::CheckBegan, Some(id), None, "its instances run".into());

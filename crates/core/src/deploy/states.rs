@@ -32,7 +32,7 @@ pub enum Motion {
     IsOff,
     /// Nothing of it is left.
     IsGone,
-    /// Its instances were found missing, as after a reboot.
+    /// The instances of a candidate were found missing, as after a reboot.
     Vanishes,
 }
 
@@ -75,7 +75,6 @@ pub fn apply(state: State, motion: Motion) -> Result<State, Illegal> {
         (S::Draining { drained: true, .. }, M::Sleeps) => S::Memory,
         (S::Memory, M::IsFiled) => S::Disk,
         (S::Draining { drained: true, .. } | S::Memory | S::Disk, M::IsOff) => S::Off,
-        (S::Draining { .. } | S::Memory, M::Vanishes) => S::Off,
         (S::Up, M::Vanishes) => S::Rising,
         (S::Rising | S::Up | S::Draining { drained: true, .. } | S::Memory | S::Disk | S::Off, M::IsGone) => {
             S::Gone

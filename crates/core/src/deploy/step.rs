@@ -134,6 +134,20 @@ pub enum Lane {
     Probe(DeploymentId),
 }
 
+impl Lane {
+    /// Must they wait for each other? What is done to an environment excludes what is done to one of its instances.
+    #[must_use]
+    pub fn excludes(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Environment(environment), Self::Instance(instance))
+            | (Self::Instance(instance), Self::Environment(environment)) => {
+                instance.environment().as_ref() == Some(environment)
+            }
+            _ => self == other,
+        }
+    }
+}
+
 impl Step {
     /// A short, unique and stable text: the key of the task that performs it.
     #[must_use]
@@ -239,7 +253,7 @@ pub enum Observation {
         /// Why: exit code, out of memory, the log's tail.
         failure: Failure,
     },
-    /// None of an environment's instances exists any more, as after a reboot.
+    /// None of an environment's instances exists any more, nor a snapshot of them, as after a reboot.
     Vanished {
         /// Which environment.
         environment: EnvironmentId,

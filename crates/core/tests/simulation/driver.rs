@@ -77,6 +77,12 @@ pub(crate) struct Driver<'a> {
     line_since: Time,
     /// The present line was due once: what a crash interrupts is asked again.
     line_due: bool,
+    /// The present line was asked, but the answer was lost: the second answer may well be a refusal.
+    asked: bool,
+    /// What exactly was asked: asking again is asking for the same.
+    asking: Option<Act>,
+    /// Something was seen that is not told to the machine yet.
+    unseen: bool,
     configs: u64,
     rng: Rng,
     pub(crate) refusals: Vec<Refusal>,
@@ -125,6 +131,9 @@ impl<'a> Driver<'a> {
             line: 0,
             line_since,
             line_due: false,
+            asked: false,
+            asking: None,
+            unseen: false,
             configs: 0,
             rng: Rng::new(seed ^ 0x5EED),
             refusals: Vec::new(),
@@ -270,6 +279,7 @@ impl<'a> Driver<'a> {
     fn look(&mut self, rows: &Rows) -> bool {
         let seen: Vec<Observation> =
             rows.environments.iter().flat_map(|e| seen_of(&self.sim.lock(), e)).collect();
+        self.unseen = !seen.is_empty();
         let late = self.sim.lock().chaos.jitter && self.rng.chance(60);
         if late && !seen.is_empty() {
             let soon = self.sim.now().plus(200);
@@ -294,6 +304,8 @@ impl<'a> Driver<'a> {
         if done {
             self.line += 1;
             self.line_due = false;
+            self.asked = false;
+            self.asking = None;
             self.line_since = self.sim.now();
         }
         done
@@ -360,7 +372,8 @@ impl<'a> Driver<'a> {
         if self.down_until.is_some() {
             return false;
         }
-        let Some(act) = self.translate(act) else { return true };
+        let Some(act) = self.asking.clone().or_else(|| self.translate(act)) else { return true };
+        self.asking = Some(act.clone());
         let cause = match act {
             Act::Push { .. } => Cause::Git,
             Act::Maintenance { .. } => Cause::Maintenance,
@@ -373,11 +386,14 @@ impl<'a> Driver<'a> {
         match now_or_never(engine::request(self.sim, &self.app, &request)) {
             Ok(_) => true,
             Err(Error::Rejected(Rejection::Refused(refusal))) => {
-                self.refusals.push(refusal);
+                if !self.asked {
+                    self.refusals.push(refusal);
+                }
                 true
             }
             Err(error) => {
                 self.store_failed(&error);
+                self.asked = true;
                 false
             }
         }
@@ -425,11 +441,8 @@ impl<'a> Driver<'a> {
         inner.wakes.retain(|at| *at > now && *at < Time(u64::MAX));
         let down = self.down_until;
         let next = [inner.wakes.first().copied(), due, down].into_iter().flatten().min();
-        if self.tasks.is_empty()
-            && self.pauses.is_empty()
-            && down.is_none()
-            && inner.rows.as_ref().is_some_and(promises::is_quiet)
-        {
+        let idle = self.tasks.is_empty() && self.pauses.is_empty() && down.is_none() && !self.unseen;
+        if idle && inner.rows.as_ref().is_some_and(promises::is_quiet) {
             promises::at_rest(&mut inner);
         }
         match next {
@@ -469,7 +482,7 @@ pub(crate) fn newest<'r>(rows: &'r Rows, commit: &str) -> Option<&'r Deployment>
 /// What a look at an environment finds out.
 fn seen_of(inner: &Inner, environment: &teal_core::deploy::Environment) -> Vec<Observation> {
     let thing = inner.things.get(&environment.id);
-    let has_any = thing.is_some_and(|t| t.instances.values().any(|i| i.life != Life::Absent));
+    let has_any = thing.is_some_and(|t| t.snapshot || t.instances.values().any(|i| i.life != Life::Absent));
     let should = matches!(environment.state, State::Up | State::Draining { .. } | State::Memory);
     if should && !has_any {
         return vec![Observation::Vanished { environment: environment.id.clone(), epoch: environment.epoch }];

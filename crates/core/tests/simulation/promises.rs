@@ -203,12 +203,24 @@ pub(crate) fn before_lowering(inner: &mut Inner, id: &EnvironmentId) {
     if inner.router.as_ref().is_some_and(mentions) {
         violate(inner, format!("the routed one is never lowered: {id}"));
     }
+    not_cut(inner, id);
     let works = inner
         .things
         .get(id)
         .is_some_and(|t| t.instances.values().any(|i| i.workers && i.life == Life::Running));
     if works {
         violate(inner, format!("nothing is lowered while it runs workers: {id}"));
+    }
+}
+
+/// Ordinary requests in flight are never cut before their deadline.
+fn not_cut(inner: &mut Inner, id: &EnvironmentId) {
+    let drain_ms = inner.rows.as_ref().map_or(0, |rows| rows.app.settings.drain_ms);
+    let runs = inner.things.get(id).is_some_and(|t| t.instances.values().any(|i| i.life == Life::Running));
+    let Some(left) = inner.left.get(id).copied().filter(|_| runs) else { return };
+    let busy_until = left.plus(inner.manners_of(id).busy_ms.min(drain_ms));
+    if inner.now < busy_until {
+        violate(inner, format!("requests in flight are not cut before their deadline: {id}"));
     }
 }
 

@@ -11,8 +11,14 @@ use teal_core::deploy::Settings;
 
 const COMMITS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
+/// The runs that `cargo test` makes; from here on every legal pair must have been taken.
+const FULL: u64 = 20_000;
+
+/// So many broken seeds are enough to know.
+pub(crate) const ENOUGH: usize = 8;
+
 fn seeds() -> u64 {
-    std::env::var("TEAL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000)
+    std::env::var("TEAL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(FULL)
 }
 
 fn random_settings(rng: &mut Rng) -> Settings {
@@ -83,8 +89,22 @@ fn random_when(rng: &mut Rng) -> When {
     }
 }
 
+/// One push after the other, each of them replacing an environment whose streams do not end.
+fn long_drains(rng: &mut Rng) -> Script {
+    let mut script: Script =
+        COMMITS.iter().map(|c| (When::Now, Do::Manners(c, |m| m.streams_ms = 5_000_000))).collect();
+    script.push((When::Rest, Do::Set(|s| s.bake_ms = 1_000)));
+    for n in 0..7 {
+        script.push((When::After(20_000 + rng.below(10_000)), Do::Push(COMMITS[n % 6])));
+    }
+    script
+}
+
 fn random_script(rng: &mut Rng) -> Script {
     let mut script = vec![(When::Now, Do::Push(COMMITS[rng.below(6) as usize]))];
+    if rng.chance(8) {
+        script.extend(long_drains(rng));
+    }
     for _ in 0..2 + rng.below(10) {
         script.push((random_when(rng), random_act(rng)));
     }
@@ -142,10 +162,14 @@ fn random_runs_keep_the_promises_and_reach_the_whole_table() {
         if !violations.is_empty() {
             wrong.push(format!("TEAL_SEED={seed}: {violations:?}"));
         }
+        if wrong.len() >= ENOUGH {
+            break;
+        }
     }
-    let shown = wrong.iter().take(12).cloned().collect::<Vec<_>>().join("\n");
-    assert!(wrong.is_empty(), "{} of {} seeds broke a promise, e.g.\n{shown}", wrong.len(), seeds());
+    let shown = wrong.join("\n");
+    assert!(wrong.is_empty(), "{} of at most {} seeds broke a promise, e.g.\n{shown}", wrong.len(), seeds());
     let missing: Vec<_> = crate::tables::legal().into_iter().filter(|pair| !pairs.contains(pair)).collect();
-    assert!(missing.is_empty(), "never reached in {} runs: {missing:?}", seeds());
+    // Fewer runs are for mutants, which are to be caught by a promise, not by chance.
+    assert!(seeds() < FULL || missing.is_empty(), "never reached in {} runs: {missing:?}", seeds());
     eprintln!("{} random runs, {rests} rests, {} pairs of the tables", seeds(), pairs.len());
 }

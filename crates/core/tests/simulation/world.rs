@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 use teal_core::{
-    deploy::{Change, Event, Fact, Failure, Mail, Outcome, Rows, Stage, State, Step},
+    deploy::{Change, Deployment, Event, Fact, Failure, Mail, Outcome, Rows, Stage, State, Step, mentions},
     engine::{Committed, World, done},
     id::{AppId, DeploymentId, EnvironmentId, InstanceId, ReleaseId},
     route::{AppRoute, Backend},
@@ -97,6 +97,8 @@ pub(crate) struct Inner {
     /// A task is being aborted too late: its effect happens at once.
     pub(crate) hurry: bool,
     pub(crate) memory: promises::Memory,
+    /// When the router stopped sending traffic to an environment.
+    pub(crate) left: BTreeMap<EnvironmentId, Time>,
     next_port: u16,
 }
 
@@ -127,6 +129,7 @@ impl Sim {
             wakes: BTreeSet::new(),
             hurry: false,
             memory: promises::Memory::default(),
+            left: BTreeMap::new(),
             next_port: 1,
         }))
     }
@@ -248,6 +251,13 @@ impl Inner {
         })
     }
 
+    fn is_whole_or_asleep(&self, environment: &EnvironmentId) -> bool {
+        let count =
+            self.rows.as_ref().and_then(|r| r.environment(environment)).map_or(1, |e| e.count as usize);
+        let there = |i: &&Inst| matches!(i.life, Life::Running | Life::Frozen);
+        self.things.get(environment).is_some_and(|t| t.instances.values().filter(there).count() == count)
+    }
+
     /// An instance exits by itself.
     pub(crate) fn kill(&mut self, environment: &EnvironmentId, number: u32) {
         let id = environment.instance(number);
@@ -312,11 +322,13 @@ impl World for Sim {
     /// As the real store: rows that do not matter any more are left out.
     async fn load(&self, app: &AppId) -> Result<Option<Rows>, Crash> {
         let inner = self.lock();
-        let Some(mut rows) = inner.rows.clone().filter(|rows| rows.app.id == *app) else { return Ok(None) };
-        rows.environments.retain(|e| e.state != State::Gone);
-        let named: BTreeSet<DeploymentId> = rows.environments.iter().map(|e| e.deployment.clone()).collect();
-        rows.deployments.retain(|d| !d.is_over() || named.contains(&d.id));
-        Ok(Some(rows))
+        let Some(all) = inner.rows.as_ref().filter(|rows| rows.app.id == *app) else { return Ok(None) };
+        let environments: Vec<_> =
+            all.environments.iter().filter(|e| e.state != State::Gone).cloned().collect();
+        let named: BTreeSet<&DeploymentId> = environments.iter().map(|e| &e.deployment).collect();
+        let matters = |d: &&Deployment| !d.is_over() || named.contains(&d.id);
+        let deployments = all.deployments.iter().filter(matters).cloned().collect();
+        Ok(Some(Rows { app: all.app.clone(), deployments, environments }))
     }
 
     async fn commit(&self, base: u64, change: &Change) -> Result<Committed, Crash> {
@@ -386,12 +398,8 @@ impl World for Sim {
             Step::Sleep { environment, .. } => {
                 self.wait(50).await;
                 self.call(|w| {
-                    let running = w
-                        .thing(environment)
-                        .instances
-                        .values()
-                        .all(|i| matches!(i.life, Life::Running | Life::Frozen));
-                    if w.manners_of(environment).cannot_sleep || !running {
+                    let whole = w.is_whole_or_asleep(environment);
+                    if w.manners_of(environment).cannot_sleep || !whole {
                         return broke(Stage::Start, "it cannot be frozen");
                     }
                     w.lower(environment, Life::Frozen);
@@ -501,6 +509,12 @@ fn push(w: &mut Inner, number: u64, route: &Option<AppRoute>) -> Outcome {
         return Outcome::Unknown;
     }
     w.router_number = number;
+    let before = w.router.take();
+    for target in before.iter().flat_map(|r| [&r.live, &r.standby]).flatten() {
+        if !mentions(route.as_ref(), &target.environment) {
+            w.left.insert(target.environment.clone(), w.now);
+        }
+    }
     w.router.clone_from(route);
     done()
 }

@@ -10,6 +10,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread::{JoinHandle, spawn},
+    time::Duration,
 };
 use tokio_tungstenite::tungstenite;
 
@@ -138,10 +139,21 @@ impl Drop for App {
     }
 }
 
-/// A gate that a test opens while a request waits in it.
-pub(crate) fn gate() -> (Sender<()>, Arc<Mutex<Receiver<()>>>) {
+/// Where requests wait until the test lets them go.
+#[derive(Clone)]
+pub(crate) struct Gate(Arc<Mutex<Receiver<()>>>);
+
+impl Gate {
+    /// Waits for one opening; an error if the test has gone on without one.
+    pub(crate) fn pass(&self) -> io::Result<()> {
+        let wait = self.0.lock().expect("sound");
+        wait.recv_timeout(Duration::from_secs(20)).map_err(io::Error::other)
+    }
+}
+
+pub(crate) fn gate() -> (Sender<()>, Gate) {
     let (open, wait) = channel();
-    (open, Arc::new(Mutex::new(wait)))
+    (open, Gate(Arc::new(Mutex::new(wait))))
 }
 
 pub(crate) fn respond(asked: Asked<'_>, body: &str) -> io::Result<()> {

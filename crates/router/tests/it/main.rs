@@ -1,7 +1,13 @@
 //! The router as a whole on loopback: real sockets, in-process routers on free ports, one binary so that it is linked once.
 
 mod app;
+mod bodies;
 mod client;
+mod control;
+mod edges;
 mod fallback;
+mod measure;
 mod rig;
+mod streams;
+mod supervisor;
 mod switch;

@@ -277,3 +277,43 @@ fn ask(dir: &Path, freezer: Freezer, frozen: bool) -> Result<(), Error> {
         (Freezer::V1, false) => files::write(dir, "freezer.state", "THAWED"),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::print_stderr, reason = "a skipped test has to be loud")]
+mod tests {
+    use super::*;
+    use crate::cgroup::mounts::{Hierarchies, V1};
+    use std::process::{Child, Command};
+
+    /// A host without any v2 hierarchy, played on one that has v1's.
+    fn v1_only() -> Option<(Group, V1)> {
+        let found = Hierarchies::read().expect("mounts");
+        let names = ["memory", "cpu", "pids", "freezer"];
+        if !nix::unistd::geteuid().is_root() || names.iter().any(|name| !found.v1.contains_key(*name)) {
+            eprintln!("SKIPPED: the v1 freezer needs root and a host with cgroup v1");
+            return None;
+        }
+        let own = format!("teal-unit-{}", std::process::id());
+        let v1: V1 = names.iter().map(|name| ((*name).to_owned(), found.v1[*name].join(&own))).collect();
+        v1.values().for_each(|dir| drop(files::make(dir).expect("made")));
+        let plan = Plan { v2: None, unified: false, v1: v1.clone(), freezer: Freezer::V1 };
+        Some((Group::new(Arc::new(plan), &"e-1-0".parse().expect("legal")), v1))
+    }
+
+    #[test]
+    fn frozen_by_v1_and_ended_all_the_same() {
+        let Some((group, v1)) = v1_only() else { return };
+        group.make().expect("made");
+        group.limit(&Limits { memory_mib: 32, cpu_milli: 100, pids: 8, disk_mib: 1 }).expect("limited");
+        let mut children: Vec<Child> =
+            (0..3).map(|_| Command::new("sleep").arg("1000").spawn().expect("starts")).collect();
+        children.iter().for_each(|child| group.add(child.id()).expect("joins"));
+        group.freeze().expect("freezes");
+        assert!(group.frozen().expect("tells"));
+        group.kill().expect("ends them");
+        assert_eq!(group.pids().expect("tells"), Vec::<u32>::new());
+        children.iter_mut().for_each(|child| assert!(!child.wait().expect("reaped").success()));
+        group.remove().expect("removed");
+        v1.values().for_each(|dir| files::remove(dir, Instant::now()).expect("removed"));
+    }
+}

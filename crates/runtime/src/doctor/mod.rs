@@ -88,11 +88,19 @@ mod tests {
         let before = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
         let found = examine_with(&[Path::new("/nowhere/at/all")]);
         let mut names: Vec<_> = found.iter().map(|finding| finding.name.as_str()).collect();
-        assert!(found.iter().all(|finding| finding.ok || finding.remedy.as_ref().is_some_and(|text| !text.is_empty())));
+        assert!(
+            found
+                .iter()
+                .all(|finding| finding.ok || finding.remedy.as_ref().is_some_and(|text| !text.is_empty()))
+        );
         assert!(found.iter().any(|finding| finding.name == "disk /nowhere/at/all" && !finding.ok));
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), found.len());
-        assert_eq!(std::fs::read_to_string("/proc/self/mountinfo").expect("mounts"), before, "a trial left a mount");
+        assert_eq!(
+            std::fs::read_to_string("/proc/self/mountinfo").expect("mounts"),
+            before,
+            "a trial left a mount"
+        );
     }
 }

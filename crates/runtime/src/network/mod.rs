@@ -323,8 +323,10 @@ impl Inner {
         })?;
         netlink::with(Some(namespace.as_fd()), async |handle| {
             sysctl::guest_end(netlink::GUEST_INTERFACE)?;
-            netlink::configure_guest(handle, link.address, link.gateway).await
-        })
+            netlink::configure_guest(handle, link.address, link.gateway).await?;
+            netlink::settle(handle, netlink::GUEST_INTERFACE).await
+        })?;
+        netlink::with(None, async |handle| netlink::settle(handle, name).await)
     }
 
     /// Lets the host forward what comes back from the interfaces that lead outside, and answers the smallest MTU among them.

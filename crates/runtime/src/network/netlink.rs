@@ -9,7 +9,7 @@ use rtnetlink::{
     AddressMessageBuilder, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
     packet_route::{
         address::AddressAttribute,
-        link::{InfoData, InfoVeth, LinkAttribute, LinkMessage},
+        link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State},
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
 };
@@ -19,12 +19,17 @@ use std::{
     net::Ipv4Addr,
     os::fd::{AsRawFd, BorrowedFd},
     thread,
+    time::{Duration, Instant},
 };
 
 /// The name of an instance's interface as it sees it.
 pub(crate) const GUEST_INTERFACE: &str = "eth0";
 /// Every instance's network is of this size.
 const PREFIX: u8 = 30;
+/// The longest wait for an interface to work.
+const SETTLE_WAIT: Duration = Duration::from_secs(3);
+/// Between two looks at it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
 /// One route of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +60,7 @@ where
                 setns(namespace, CloneFlags::CLONE_NEWNET).map_err(|errno| failed(errno.into()))?;
             }
             let runtime =
-                tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(failed)?;
+                tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
             runtime.block_on(async {
                 let (connection, handle, _messages) = rtnetlink::new_connection().map_err(failed)?;
                 tokio::spawn(connection);
@@ -136,6 +141,21 @@ pub(crate) async fn configure(handle: &Handle, name: &str, address: Ipv4Addr) ->
 async fn up(handle: &Handle, index: u32) -> Result<(), Error> {
     let message = LinkUnspec::new_with_index(index).up().build();
     handle.link().set(message).execute().await.map_err(netlink("an interface could not be taken up"))
+}
+
+/// Waits until the kernel has noticed that an interface's other end is up. It notices up to a second late, and drops what is sent until then:
+/// the first connection would lose its first packet, and a second with it. It is no error if that takes longer.
+pub(crate) async fn settle(handle: &Handle, name: &str) -> Result<(), Error> {
+    let until = Instant::now() + SETTLE_WAIT;
+    while let Some(found) = message(handle, name).await? {
+        let up =
+            found.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::OperState(State::Up)));
+        if up || Instant::now() > until {
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    Ok(())
 }
 
 /// Inside an instance's namespace: loopback, address, default route. Idempotent.

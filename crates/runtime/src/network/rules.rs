@@ -134,7 +134,10 @@ pub(crate) fn chains_json() -> Result<String, Error> {
 
 /// Where `nft` is: not always in the PATH of an ordinary service.
 pub(crate) fn binary() -> Option<PathBuf> {
-    ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft"].iter().map(PathBuf::from).find(|path| path.exists())
+    ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
 }
 
 /// Runs `nft` and answers what it prints.

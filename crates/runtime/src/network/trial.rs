@@ -12,7 +12,8 @@ use std::{fs::File, io, net::Ipv4Addr, thread};
 pub(crate) fn rules() -> Result<(), Error> {
     let pool = Range { base: Ipv4Addr::new(10, 177, 0, 0), prefix: 16 };
     let (gateway, address) = (Ipv4Addr::new(10, 177, 0, 1), Ipv4Addr::new(10, 177, 0, 2));
-    let guest = Guest { interface: super::interface_name(gateway), gateway, address, egress: true, build: true };
+    let guest =
+        Guest { interface: super::interface_name(gateway), gateway, address, egress: true, build: true };
     rules::check(&rules::render("teal_doctor", pool, &[guest], &[]))
 }
 
@@ -33,10 +34,16 @@ pub(crate) fn forward_droppers() -> Result<Vec<String>, Error> {
     let listed: serde_json::Value =
         serde_json::from_str(&rules::chains_json()?).map_err(|error| Error::Nft(error.to_string()))?;
     let entries = listed.get("nftables").and_then(|all| all.as_array()).cloned().unwrap_or_default();
-    let text = |chain: &serde_json::Value, key: &str| chain.get(key).and_then(|value| value.as_str().map(str::to_owned));
+    let text = |chain: &serde_json::Value, key: &str| {
+        chain.get(key).and_then(|value| value.as_str().map(str::to_owned))
+    };
     let drops = |chain: &serde_json::Value| {
         let hit = text(chain, "hook")? == "forward" && text(chain, "policy")? == "drop";
-        hit.then(|| [text(chain, "family"), text(chain, "table"), text(chain, "name")].map(Option::unwrap_or_default).join(" "))
+        hit.then(|| {
+            [text(chain, "family"), text(chain, "table"), text(chain, "name")]
+                .map(Option::unwrap_or_default)
+                .join(" ")
+        })
     };
     Ok(entries.iter().filter_map(|entry| drops(entry.get("chain")?)).collect())
 }

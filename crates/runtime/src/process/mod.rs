@@ -172,7 +172,10 @@ impl Process {
     async fn launch(&self, home: &Home, record: &Record, spec: &InstanceSpec) -> Result<(), Trouble> {
         let mut command = tokio::process::Command::new(&self.config.program);
         command.arg0("teal").args(&self.config.arguments).arg(spec.id.as_str());
-        command.env(supervisor::ROLE, "launch").env(supervisor::HOME, home.path()).env(supervisor::MARK, &record.mark);
+        command
+            .env(supervisor::ROLE, "launch")
+            .env(supervisor::HOME, home.path())
+            .env(supervisor::MARK, &record.mark);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let started = async {
             let mut launcher = command.spawn()?;

@@ -58,6 +58,8 @@ impl Program {
         let child = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
             .arg0("teal-agent")
             .arg("launch")
+            // For whoever looks at a list of processes.
+            .arg(&launch.hostname)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())

@@ -21,6 +21,7 @@ mod socket;
 mod spec;
 mod start;
 mod teardown;
+mod usage;
 
 use crate::{
     Exit, Failure, Inspection, InstanceSpec, Outcome, Runtime, State,
@@ -144,6 +145,7 @@ pub(crate) struct Inner {
     program: launcher::Program,
     filters: Vec<Vec<u64>>,
     blocks: Mutex<()>,
+    counts: usage::Counts,
     busy: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -167,6 +169,7 @@ impl Sandbox {
             program: launcher::Program::load().map_err(|source| Error::Unusable { source })?,
             filters: seccomp::programs().map_err(Error::Architecture)?,
             blocks: Mutex::default(),
+            counts: usage::Counts::default(),
             busy: Mutex::default(),
             places,
         };
@@ -195,6 +198,14 @@ impl Sandbox {
         let (record, memory_bytes) = match look {
             Look::Told(inspection) => return Ok(inspection),
             Look::Ask(record, memory_bytes) => (record, memory_bytes),
+            Look::Excess(record, memory_bytes, reason) => {
+                let run = self.inner.places.run(id);
+                // Its end is seen by the look that follows, or by the next.
+                if let Err(error) = socket::ask(&run, &Request::End { reason }, ANSWER).await {
+                    tracing::warn!(instance = %id, %error, "an instance that writes too much could not be ended");
+                }
+                (record, memory_bytes)
+            }
         };
         let reply = socket::ask(&self.inner.places.run(id), &Request::Status, ANSWER).await;
         let state = match reply {
@@ -241,6 +252,8 @@ impl Sandbox {
 enum Look {
     Told(Inspection),
     Ask(Record, u64),
+    /// It must be ended, for this reason.
+    Excess(Record, u64, String),
 }
 
 impl Inner {
@@ -263,7 +276,16 @@ impl Inner {
             let address = record.socket();
             return Ok(Look::Told(Inspection { state: State::Frozen, address, memory_bytes: Some(memory) }));
         }
-        Ok(Look::Ask(record, memory))
+        let excess = record.working.as_ref().and_then(|(tree, limit)| {
+            let held = self.counts.excess(id, tree, *limit)?;
+            Some(format!(
+                "The build is ended: its directory holds {held} MiB, and {limit} MiB is all it may use"
+            ))
+        });
+        Ok(match excess {
+            Some(reason) => Look::Excess(record, memory, reason),
+            None => Look::Ask(record, memory),
+        })
     }
 
     fn state(&self, id: &InstanceId, phase: Phase) -> State {

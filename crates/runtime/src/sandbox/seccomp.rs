@@ -113,7 +113,7 @@ const TYPING: [u64; 2] = [0x5412, 0x541C];
 /// If this architecture has no filter.
 pub(super) fn programs() -> Result<Vec<Vec<u64>>, seccompiler::BackendError> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
-    Ok([known(architecture), refusing(architecture)?].iter().map(|program| words(program)).collect())
+    Ok([known(architecture), refusing(architecture)?].iter().map(words).collect())
 }
 
 /// `clone3` and everything unknown does not exist.

@@ -3,6 +3,9 @@
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -129,6 +132,81 @@ impl Rig {
         text.lines().map(|line| serde_json::from_str(line).expect("a log line")).collect()
     }
 
+    /// Waits until something listens inside.
+    pub(crate) async fn until_listening(&self, id: &InstanceId) {
+        self.until(id, |s| matches!(s, State::Running { listening } if !listening.is_empty())).await;
+    }
+
+    /// Waits until the log has this line.
+    pub(crate) async fn until_line(&self, id: &InstanceId, text: &str) {
+        self.until_line_count(id, text, 1).await;
+    }
+
+    /// Waits until the log has this line so many times.
+    pub(crate) async fn until_line_count(&self, id: &InstanceId, text: &str, count: usize) {
+        let end = Instant::now() + PATIENCE;
+        while self.lines(id).iter().filter(|l| l.text == text).count() < count {
+            assert!(Instant::now() < end, "no line `{text}` in {:#?}", self.lines(id));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// The body that an app answers to GET.
+    pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> std::io::Result<String> {
+        let path = path.to_owned();
+        let ask = move || {
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+            stream.set_read_timeout(Some(PATIENCE))?;
+            write!(stream, "GET {path} HTTP/1.0\r\nhost: app\r\n\r\n")?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text)?;
+            text.split_once("\r\n\r\n")
+                .map(|(_, body)| body.to_owned())
+                .ok_or_else(|| std::io::Error::other(text))
+        };
+        tokio::task::spawn_blocking(ask).await.expect("no panic")
+    }
+
+    /// The instance's processes, by their numbers on the host.
+    pub(crate) fn pids(&self, id: &InstanceId) -> Vec<u32> {
+        let cgroups = Cgroups::detect(&self.config.subtree).expect("control groups");
+        let mut pids = cgroups.find(id).map(|group| group.pids().expect("known")).unwrap_or_default();
+        pids.sort_unstable();
+        pids
+    }
+
+    /// How many of its processes have `text` in their arguments.
+    pub(crate) fn count(&self, id: &InstanceId, text: &str) -> usize {
+        let arguments = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        self.pids(id).iter().filter(|pid| arguments(pid).split('\0').any(|a| a == text)).count()
+    }
+
+    /// Who its processes are on the host.
+    pub(crate) fn users(&self, id: &InstanceId) -> Vec<u32> {
+        let user = |pid: &u32| fs::metadata(format!("/proc/{pid}")).ok().map(|m| m.uid());
+        self.pids(id).iter().filter_map(user).collect()
+    }
+
+    /// Kills all of its processes at once, as an operator might.
+    pub(crate) fn kill_all(&self, id: &InstanceId) {
+        for pid in self.pids(id) {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid.cast_signed()),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+    }
+
+    /// Runs a shell command on the host in the instance's mount namespace, as the host's root.
+    pub(crate) fn inside(&self, id: &InstanceId, script: &str) {
+        let pid = self.pids(id).first().copied().expect("it runs");
+        let status = std::process::Command::new("nsenter")
+            .args(["-t", &pid.to_string(), "-m", "/bin/sh", "-c", script])
+            .status()
+            .expect("nsenter runs");
+        assert!(status.success());
+    }
+
     /// Removes everything, and looks that nothing is left on the host.
     pub(crate) async fn close(self) {
         for id in done(self.sandbox.list().await) {
@@ -142,7 +220,8 @@ impl Rig {
         let _ = std::process::Command::new("nft").args(["delete", "table", "inet", &table]).status();
     }
 
-    fn nothing_left(&self) {
+    /// Looks that no instance has left anything on the host.
+    pub(crate) fn nothing_left(&self) {
         let data = self.config.data.canonicalize().expect("there");
         let instances = data.join("run/instances");
         assert_eq!(fs::read_dir(&instances).expect("there").count(), 0, "run directories are left");
@@ -162,6 +241,28 @@ impl Rig {
             let cgroup = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
             assert!(!cgroup.contains(&format!("/{}/", self.config.subtree)), "an agent is left");
         }
+    }
+}
+
+impl Drop for Rig {
+    /// A test that failed leaves nothing either.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let (sandbox, config) = (self.sandbox.clone(), self.config.clone());
+        let clean = move || {
+            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+            runtime.block_on(async {
+                for id in done(sandbox.list().await) {
+                    done(sandbox.remove(&id).await);
+                }
+            });
+            drop(Cgroups::detect(&config.subtree).expect("control groups").remove_subtree());
+            drop(std::process::Command::new("nft").args(["delete", "table", "inet", &config.table]).status());
+        };
+        // Not on the test's own runtime, which must not be entered twice; a second failure adds nothing.
+        drop(std::thread::spawn(clean).join());
     }
 }
 

@@ -4,9 +4,10 @@
 
 use super::{
     builder::Builder,
-    detect::{self, PORT, Variables},
+    detect::{self, PORT},
     disk::Disk,
-    follow::{Feed, follow},
+    cache,
+    follow::{Feed, STAGE, follow},
     job::{Built, Job},
     notes::{Ended, Notes},
     tree,
@@ -18,19 +19,15 @@ use crate::{
 };
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
-use teal_core::id::ReleaseId;
+use teal_core::{id::ReleaseId, time::Time};
 use teal_runtime::{Exit, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
 
 /// A sandbox that disappears is replaced so often.
 const ATTEMPTS: u32 = 3;
-/// The stage of the builder's own lines.
-const STAGE: &str = "build";
-/// Where the cache of package managers is, inside.
-const CACHE: &str = "/var/cache/teal";
 
 /// Why a build did not come to its end.
 #[derive(Debug)]
@@ -149,7 +146,7 @@ impl<R: Runtime> Course<'_, R> {
             }
             let log = self.builder.runtime.log(&id);
             let mut feed = Feed::new(&self.builder.logs, &self.job.deployment, &log, &home);
-            notes.ended = Some(follow(&*self.builder.runtime, self.job, &home, &mut feed).await?);
+            notes.ended = Some(follow(&*self.builder.runtime, self.job, &notes.plan, &mut feed).await?);
         }
         notes.save(&home).map_err(Stop::io("note the end of a build"))?;
         Ok(notes)
@@ -166,16 +163,10 @@ impl<R: Runtime> Course<'_, R> {
     fn spec(&self, notes: &Notes) -> Result<InstanceSpec, Stop> {
         let (job, id) = (self.job, self.job.deployment.build());
         let source = match job.has("CC_CACHE_DEPENDENCIES") {
-            true => self.builder.caches.join(job.app.as_str()),
-            false => self.home().join("cache"),
+            true => cache::kept(&self.builder.caches.join(job.app.as_str())),
+            false => Ok(self.home().join("cache")),
         };
-        let user_home = source.join("home");
-        std::fs::create_dir_all(&source)
-            .and_then(|()| match std::fs::create_dir(&user_home) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => Ok(()),
-            })
-            .map_err(Stop::io("make the cache of a build"))?;
+        let source = source.and_then(cache::prepare).map_err(Stop::io("make the cache of a build"))?;
         let context = Context {
             app: &job.app,
             name: &job.name,
@@ -186,7 +177,7 @@ impl<R: Runtime> Course<'_, R> {
             memory_mib: job.limits.memory_mib,
             purpose: Purpose::Build,
         };
-        let mut defaults = caches();
+        let mut defaults = cache::variables();
         defaults.extend(self.builder.operator.clone());
         defaults.extend(notes.plan.run.variables.clone());
         let mut all = variables(&context, &defaults, &job.variables);
@@ -200,7 +191,7 @@ impl<R: Runtime> Course<'_, R> {
             variables: all,
             port: None,
             limits: job.limits.clone(),
-            mounts: vec![Mount { source, target: CACHE.into(), writable: true }],
+            mounts: vec![Mount { source, target: cache::INSIDE.into(), writable: true }],
             egress: true,
         })
     }
@@ -229,6 +220,10 @@ impl<R: Runtime> Course<'_, R> {
         remembered.map_err(|error| Stop::Unknown(chain(&error)))?;
         sealed.notes.iter().for_each(|note| self.say(note));
         self.say(&format!("Build succeeded in {}", taken(notes)));
+        if self.job.has("CC_CACHE_DEPENDENCIES") {
+            let directory = self.builder.caches.join(self.job.app.as_str());
+            release::in_background(move || cache::measure(&directory));
+        }
         self.clean().await;
         Ok(Built { release: sealed.id, cached: false })
     }
@@ -349,25 +344,13 @@ impl<R: Runtime> Course<'_, R> {
     }
 }
 
-/// Where package managers keep what they fetched: never in the app's own directory, for that is sealed.
-fn caches() -> Variables {
-    let below = |name: &str| Path::new(CACHE).join(name).display().to_string();
-    let all = [
-        ("HOME", below("home")),
-        ("TEAL_CACHE", CACHE.to_owned()),
-        ("XDG_CACHE_HOME", below("xdg")),
-        ("npm_config_cache", below("npm")),
-        ("npm_config_store_dir", below("pnpm")),
-        ("YARN_CACHE_FOLDER", below("yarn")),
-        ("BUN_INSTALL_CACHE_DIR", below("bun")),
-        ("PIP_CACHE_DIR", below("pip")),
-        ("UV_CACHE_DIR", below("uv-cache")),
-    ];
-    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+fn taken(notes: &Notes) -> String {
+    spoken(notes.started, now())
 }
 
-fn taken(notes: &Notes) -> String {
-    let seconds = now().since(notes.started) / 1000;
+/// CONTRACT's way to say how long something took.
+pub(super) fn spoken(from: Time, to: Time) -> String {
+    let seconds = to.since(from) / 1000;
     format!("{} minutes and {} seconds", seconds / 60, seconds % 60)
 }
 

@@ -300,6 +300,8 @@ fn linux_takes_whatever_says_how() {
         "linux | build: ./compile -> start: exec make -f 'ops/Makefile' run",
     );
     check(&[("index.html", ""), ("Procfile", "web: ./serve\n")], &[], "linux |  -> start: ./serve");
+    let plan = planned(&[("go.mod", ""), ("Procfile", "web: ./shop\n")], &[], None).expect("a plan");
+    assert!(plan.notes[0].contains("does not build Go"), "{:?}", plan.notes);
     refused(&[("Makefile", "run := x\n")], &[], None, &["cannot tell", "Makefile"]);
     refused(&[("a.py", "")], &[], Some("linux"), &["CC_RUN_COMMAND", "Procfile"]);
     refused(&[("a", "")], &[("CC_MAKEFILE", "none.mk")], Some("linux"), &["none.mk"]);

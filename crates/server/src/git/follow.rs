@@ -15,6 +15,9 @@ const BATCH: usize = 500;
 const GATHER: Duration = Duration::from_millis(30);
 /// Looks at the deployment at least this often: a notice may be missed.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the log must be quiet after the verdict, and how often it may break that silence.
+const LAST: Duration = Duration::from_millis(100);
+const LAST_ROUNDS: usize = 20;
 /// The longest reason in git's report, in characters.
 const MAX_REASON: usize = 160;
 
@@ -49,6 +52,7 @@ impl<G: Gate> Follow<'_, G> {
             let ended = self.look().await;
             said = self.say_new(voice, said, &mut lines).await?;
             if let Some(ended) = ended {
+                self.say_last(voice, said, &mut lines).await?;
                 return self.close(voice, ended).await;
             }
             let changed = wait(self.app, &mut changes, &mut lines);
@@ -90,6 +94,22 @@ impl<G: Gate> Follow<'_, G> {
         }
     }
 
+    /// A log never runs ahead of the facts: the last lines may be written just after the verdict was.
+    async fn say_last(
+        &self,
+        voice: &mut Voice,
+        mut said: u64,
+        lines: &mut watch::Receiver<u64>,
+    ) -> io::Result<()> {
+        for _ in 0..LAST_ROUNDS {
+            match tokio::time::timeout(LAST, lines.changed()).await {
+                Ok(Ok(())) => said = self.say_new(voice, said, lines).await?,
+                Ok(Err(_)) | Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
     async fn close(&self, voice: &mut Voice, ended: Result<DeploymentView, String>) -> io::Result<Verdict> {
         let (sentences, verdict) = self.words(ended);
         for sentence in sentences {
@@ -110,7 +130,9 @@ impl<G: Gate> Follow<'_, G> {
                 (vec![format!("{name} is live with {commit}{colour}.")], Verdict::Well)
             }
             "WIP" => (
-                vec![format!("{name}: {commit} is held. Nothing is switched until somebody lets it go live.")],
+                vec![format!(
+                    "{name}: {commit} is held. Nothing is switched until somebody lets it go live."
+                )],
                 Verdict::Well,
             ),
             "CANCELLED" => cancelled(name, commit, view.failure),
@@ -121,18 +143,25 @@ impl<G: Gate> Follow<'_, G> {
 
 fn failed(name: &str, commit: &str, failure: Option<FailureView>) -> (Vec<String>, Verdict) {
     let Some(failure) = failure else {
-        return (vec![format!("{name}: {commit} did not go live.")], Verdict::Not("deployment failed".into()));
+        return (
+            vec![format!("{name}: {commit} did not go live.")],
+            Verdict::Not("deployment failed".into()),
+        );
     };
     let sentences = vec![
         format!("{name}: {commit} did not go live. It failed at {}: {}", failure.stage, failure.message),
-        "What was live before is untouched. Mend it and push again; pushing the same commit tries again.".into(),
+        "What was live before is untouched. Mend it and push again; pushing the same commit tries again."
+            .into(),
     ];
     (sentences, Verdict::Not(reason(&format!("deployment failed at {}: {}", failure.stage, failure.message))))
 }
 
 fn cancelled(name: &str, commit: &str, failure: Option<FailureView>) -> (Vec<String>, Verdict) {
     let why = failure.map_or_else(|| "cancelled, or superseded by a newer push".into(), |f| f.message);
-    (vec![format!("{name}: {commit} did not go live: {why}")], Verdict::Not(reason(&format!("not deployed: {why}"))))
+    (
+        vec![format!("{name}: {commit} did not go live: {why}")],
+        Verdict::Not(reason(&format!("not deployed: {why}"))),
+    )
 }
 
 /// A reason that fits into one line of git's report.
@@ -148,7 +177,11 @@ async fn read(logs: Logs, deployment: DeploymentId, after: u64) -> io::Result<Ve
 }
 
 /// Returns when there may be something new. Lines are gathered for a moment: a reading costs as much as the log is long.
-async fn wait(app: &AppId, changes: &mut broadcast::Receiver<platform::Changed>, lines: &mut watch::Receiver<u64>) {
+async fn wait(
+    app: &AppId,
+    changes: &mut broadcast::Receiver<platform::Changed>,
+    lines: &mut watch::Receiver<u64>,
+) {
     let changed = async {
         loop {
             match changes.recv().await {

@@ -73,7 +73,8 @@ impl Home {
         let _ = fs::remove_dir_all(self.pushes());
         private_directory(&self.pushes())?;
         let hooks = self.hooks();
-        let hooks = hooks.to_str().ok_or_else(|| io::Error::other("the data directory's path is not UTF-8"))?;
+        let hooks =
+            hooks.to_str().ok_or_else(|| io::Error::other("the data directory's path is not UTF-8"))?;
         let configuration = format!(
             "{CONFIGURATION}[receive]\n\tmaxInputSize = {max_push}\n[core]\n\thooksPath = {}\n",
             quoted(hooks)

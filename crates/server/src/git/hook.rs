@@ -81,7 +81,10 @@ fn proc_receive(
     let refused = match refused {
         Some(refused) => refused,
         None => {
-            writeln!(errors, "Teal was interrupted before the verdict; what was accepted goes on: see teal activity")?;
+            writeln!(
+                errors,
+                "Teal was interrupted before the verdict; what was accepted goes on: see teal activity"
+            )?;
             names.iter().map(|name| (name.clone(), "no verdict: Teal was interrupted".to_owned())).collect()
         }
     };

@@ -25,7 +25,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    process::{ChildStderr, ChildStdin},
+    process::{ChildStderr, ChildStdin, ChildStdout},
     sync::{Mutex, mpsc},
 };
 
@@ -53,7 +53,9 @@ impl IntoResponse for Refusal {
         let Self(status, text) = self;
         let mut response = (status, format!("{text}\n")).into_response();
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = HeaderValue::from_static("Basic realm=\"Teal: token id and token secret\", charset=\"UTF-8\"");
+            let challenge = HeaderValue::from_static(
+                "Basic realm=\"Teal: token id and token secret\", charset=\"UTF-8\"",
+            );
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
@@ -302,27 +304,9 @@ async fn put(git: &mut Option<ChildStdin>, bytes: &[u8]) -> io::Result<()> {
 fn serve(running: Running, streams: Streams, incoming: Incoming, greeting: Bytes) -> Body {
     let (send, mut receive) = mpsc::channel::<Bytes>(PIECES);
     tokio::spawn(async move {
-        let Streams { stdin, mut stdout, stderr } = streams;
+        let Streams { stdin, stdout, stderr } = streams;
         let complaints = tokio::spawn(complaints(stderr));
-        let out = async {
-            if !greeting.is_empty() && send.send(greeting).await.is_err() {
-                return Err(io::ErrorKind::BrokenPipe.into());
-            }
-            loop {
-                let mut piece = vec![0; PIECE];
-                let length = tokio::select! {
-                    length = stdout.read(&mut piece) => length?,
-                    () = send.closed() => return Err(io::Error::from(io::ErrorKind::BrokenPipe)),
-                };
-                if length == 0 {
-                    return Ok(());
-                }
-                piece.truncate(length);
-                send.send(piece.into()).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
-            }
-        };
-        let served = tokio::try_join!(incoming.pour(stdin), out);
-        drop(stdout);
+        let served = tokio::try_join!(incoming.pour(stdin), outgoing(greeting, stdout, &send));
         match served {
             Ok(_) => drop(running.end().await),
             Err(error) => {
@@ -330,11 +314,30 @@ fn serve(running: Running, streams: Streams, incoming: Incoming, greeting: Bytes
                 running.abandon().await;
             }
         }
-        drop(send);
         let _ = complaints.await;
     });
-    let pieces = futures_util::stream::poll_fn(move |context| receive.poll_recv(context).map(|piece| piece.map(Ok::<_, io::Error>)));
-    Body::from_stream(pieces)
+    let pieces = futures_util::stream::poll_fn(move |context| receive.poll_recv(context));
+    Body::from_stream(pieces.map(Ok::<_, io::Error>))
+}
+
+/// Gives the client what git says. An error: the client has gone.
+async fn outgoing(greeting: Bytes, mut stdout: ChildStdout, client: &mpsc::Sender<Bytes>) -> io::Result<()> {
+    let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
+    if !greeting.is_empty() {
+        client.send(greeting).await.map_err(|_| gone())?;
+    }
+    loop {
+        let mut piece = vec![0; PIECE];
+        let length = tokio::select! {
+            length = stdout.read(&mut piece) => length?,
+            () = client.closed() => return Err(gone()),
+        };
+        if length == 0 {
+            return Ok(());
+        }
+        piece.truncate(length);
+        client.send(piece.into()).await.map_err(|_| gone())?;
+    }
 }
 
 /// What git says beside the protocol is for the operator.

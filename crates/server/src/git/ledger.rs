@@ -150,7 +150,8 @@ mod tests {
 
     #[test]
     fn a_failed_first_push_leaves_no_branch() {
-        let after = settled(&[("heads/main", "a"), ("teal/pending/d-1/main", "a")], &[("d-1", Standing::Lost)]);
+        let after =
+            settled(&[("heads/main", "a"), ("teal/pending/d-1/main", "a")], &[("d-1", Standing::Lost)]);
         assert_eq!(after, refs(&[]));
     }
 
@@ -163,7 +164,12 @@ mod tests {
     #[test]
     fn a_superseded_push_leaves_the_newer_one_alone() {
         let after = settled(
-            &[("heads/main", "c"), ("teal/good/main", "a"), ("teal/pending/d-1/main", "b"), ("teal/pending/d-2/main", "c")],
+            &[
+                ("heads/main", "c"),
+                ("teal/good/main", "a"),
+                ("teal/pending/d-1/main", "b"),
+                ("teal/pending/d-2/main", "c"),
+            ],
             &[("d-1", Standing::Lost), ("d-2", Standing::Open)],
         );
         assert_eq!(
@@ -174,8 +180,12 @@ mod tests {
 
     #[test]
     fn back_never_means_a_commit_that_failed_too() {
-        let before =
-            [("heads/main", "c"), ("teal/good/main", "a"), ("teal/pending/d-1/main", "b"), ("teal/pending/d-2/main", "c")];
+        let before = [
+            ("heads/main", "c"),
+            ("teal/good/main", "a"),
+            ("teal/pending/d-1/main", "b"),
+            ("teal/pending/d-2/main", "c"),
+        ];
         let after = settled(&before, &[("d-1", Standing::Lost), ("d-2", Standing::Lost)]);
         assert_eq!(after, refs(&[("heads/main", "a"), ("teal/good/main", "a")]));
         let after = settled(&before, &[("d-1", Standing::Open), ("d-2", Standing::Lost)]);
@@ -199,7 +209,8 @@ mod tests {
 
     #[test]
     fn nothing_follows_from_what_the_platform_forgot() {
-        let after = settled(&[("heads/main", "b"), ("teal/pending/d-1/main", "b")], &[("d-1", Standing::Forgotten)]);
+        let after =
+            settled(&[("heads/main", "b"), ("teal/pending/d-1/main", "b")], &[("d-1", Standing::Forgotten)]);
         assert_eq!(after, refs(&[("heads/main", "b")]));
     }
 }

@@ -98,7 +98,9 @@ pub enum Error {
         why: String,
     },
     /// A socket.
-    #[error("git over SSH cannot listen on {address}: another process may have it, or the address is not this host's")]
+    #[error(
+        "git over SSH cannot listen on {address}: another process may have it, or the address is not this host's"
+    )]
     Listen {
         /// Where.
         address: std::net::SocketAddr,
@@ -141,7 +143,16 @@ impl<G: Gate> Git<G> {
     pub fn open(gate: G, options: Options) -> Result<Self, Error> {
         let home = Home::open(options.directory.clone(), options.program.clone(), options.max_push)?;
         let processes = Arc::new(Semaphore::new(MAX_PROCESSES));
-        Ok(Self { inner: Arc::new(Inner { gate, home, options, turns: Mutex::default(), processes, tidying: tokio::sync::Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                gate,
+                home,
+                options,
+                turns: Mutex::default(),
+                processes,
+                tidying: tokio::sync::Mutex::default(),
+            }),
+        })
     }
 
     fn gate(&self) -> &G {

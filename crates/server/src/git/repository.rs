@@ -63,11 +63,6 @@ impl<'a> Repository<'a> {
         std::fs::rename(&beside, &self.path).and_then(|()| sync_directory(parent)).map_err(io)
     }
 
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     fn git<const N: usize>(&self, arguments: [&str; N]) -> Command {
         let mut command = self.home.command(&self.path);
         command.arg("--git-dir=.").args(arguments);
@@ -98,7 +93,8 @@ impl<'a> Repository<'a> {
             };
         }
         script.push_str("commit\n");
-        run(&mut self.git(["update-ref", "--no-deref", "--stdin"]), Some(script.as_bytes()), DEADLINE).await?;
+        run(&mut self.git(["update-ref", "--no-deref", "--stdin"]), Some(script.as_bytes()), DEADLINE)
+            .await?;
         self.sync(changes).await
     }
 
@@ -112,7 +108,8 @@ impl<'a> Repository<'a> {
         directories.sort();
         directories.dedup();
         let path = self.path.clone();
-        let sync = move || directories.iter().filter(|path| path.is_dir()).try_for_each(|path| sync_directory(path));
+        let sync =
+            move || directories.iter().filter(|path| path.is_dir()).try_for_each(|path| sync_directory(path));
         let synced = tokio::task::spawn_blocking(sync).await;
         synced.map_err(io::Error::other).flatten().map_err(|source| Error::Repository { path, source })
     }
@@ -186,12 +183,19 @@ async fn run(command: &mut Command, input: Option<&[u8]>, deadline: Duration) ->
 
 /// Whether an update still fits: what the client saw is still there. For a branch it also fits if nothing would be lost, since a
 /// verdict may have moved the branch back while the client was sending.
-pub(super) async fn fits(repository: &Repository<'_>, refs: &Refs, update: &wire::Update, branch: bool) -> bool {
+pub(super) async fn fits(
+    repository: &Repository<'_>,
+    refs: &Refs,
+    update: &wire::Update,
+    branch: bool,
+) -> bool {
     let current = refs.get(&update.name);
     let expected = (!wire::is_zero(&update.old)).then_some(&update.old);
     match current {
         _ if current == expected => true,
         None => branch,
-        Some(current) => branch && (*current == update.new || repository.contains(&update.new, current).await),
+        Some(current) => {
+            branch && (*current == update.new || repository.contains(&update.new, current).await)
+        }
     }
 }

@@ -96,12 +96,31 @@ mod tests {
 
     #[test]
     fn everything_else_is_refused() {
-        for line in ["ls", "", "upload-pack shop", "git-shell x", "sh -c 'git-upload-pack shop'", "git-upload-archive 'shop'", "git gc"] {
+        for line in [
+            "ls",
+            "",
+            "upload-pack shop",
+            "git-shell x",
+            "sh -c 'git-upload-pack shop'",
+            "git-upload-archive 'shop'",
+            "git gc",
+        ] {
             assert_eq!(command(line.as_bytes()), Err(Refusal::NotGit), "{line}");
         }
         for path in [
-            "'/../shop.git'", "'shop.git;id'", "'$(id)'", "'/a/b.git'", "'~shop'", "''", "'Shop'", "--upload-pack=x",
-            "'shop.git' --x", "'1shop'", "'a''b'", "'.git'", "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
+            "'/../shop.git'",
+            "'shop.git;id'",
+            "'$(id)'",
+            "'/a/b.git'",
+            "'~shop'",
+            "''",
+            "'Shop'",
+            "--upload-pack=x",
+            "'shop.git' --x",
+            "'1shop'",
+            "'a''b'",
+            "'.git'",
+            "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
         ] {
             let line = format!("git-upload-pack {path}");
             assert_eq!(command(line.as_bytes()), Err(Refusal::NoRepository), "{line}");

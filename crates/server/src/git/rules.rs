@@ -17,7 +17,9 @@ pub(super) struct Allowed {
 /// Decides about a whole push: one refused update refuses all, so that nothing half-meant happens. `Err` holds lines for the user.
 pub(super) fn judge(app: &str, branches: &[String], updates: &[Update]) -> Result<Allowed, Vec<String>> {
     if updates.len() > MAX_UPDATES {
-        return Err(vec![format!("This push changes more than {MAX_UPDATES} references: push fewer at once.")]);
+        return Err(vec![format!(
+            "This push changes more than {MAX_UPDATES} references: push fewer at once."
+        )]);
     }
     let mut allowed = Allowed::default();
     let mut refused = Vec::new();

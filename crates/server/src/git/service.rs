@@ -85,7 +85,8 @@ impl<G: Gate> Git<G> {
         }
         command.arg(".").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let failed = || Error::Git { doing: service.subcommand().into(), said: "it could not be started".into() };
+        let failed =
+            || Error::Git { doing: service.subcommand().into(), said: "it could not be started".into() };
         let mut child = command.spawn().map_err(|_| failed())?;
         let streams = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else { return Err(failed()) };

@@ -105,7 +105,8 @@ async fn admit<G: Gate>(
 ) -> io::Result<BTreeMap<String, String>> {
     let judged = match git.gate().branches(&visit.app).await {
         Ok(_) if request.shallow => Err(vec![
-            "This clone is shallow: it lacks a part of the history that Teal does not have either.".to_owned(),
+            "This clone is shallow: it lacks a part of the history that Teal does not have either."
+                .to_owned(),
             "Fetch the rest from where it was cloned, then push again: git fetch --unshallow".to_owned(),
         ]),
         Ok(branches) => rules::judge(&visit.name, &branches, &request.updates).map(drop),

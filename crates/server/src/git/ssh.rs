@@ -51,7 +51,8 @@ const REFUSED: u32 = 128;
 /// RFC 4254: extended data of type 1 is standard error.
 const STDERR: u32 = 1;
 
-/// Git over SSH, listening.
+/// Git over SSH: listening, and served by [`Self::run`].
+#[derive(Debug)]
 pub struct Ssh<G> {
     git: Git<G>,
     listener: TcpListener,
@@ -61,7 +62,7 @@ pub struct Ssh<G> {
 }
 
 impl<G: Gate> Git<G> {
-    /// Listens for SSH. The host key is made at the first start and kept.
+    /// Listens for SSH on this address. The host key is made at the first start and kept.
     ///
     /// # Errors
     /// If the address cannot be listened on, or the host key cannot be read or made.
@@ -70,8 +71,8 @@ impl<G: Gate> Git<G> {
         let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let bound = listener.local_addr().map_err(listen)?;
-        Ok(Ssh { git: self.clone(), listener, address: bound, config: Arc::new(config(key)), fingerprint })
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Ssh { git: self.clone(), listener, address, config: Arc::new(config(key)), fingerprint })
     }
 }
 
@@ -135,16 +136,15 @@ impl<G: Gate> Ssh<G> {
         &self.fingerprint
     }
 
-    /// Serves until this future is dropped, which ends all connections. Deployments under way go on.
+    /// Accepts connections until this is dropped. Those that are there, then, end with the process; deployments under way go on.
     pub async fn run(self) {
         let limits = Limits::default();
-        let mut connections = tokio::task::JoinSet::new();
         loop {
-            while connections.try_join_next().is_some() {}
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     let Some(permit) = limits.admit(peer.ip()) else { continue };
-                    connections.spawn(serve(self.git.clone(), Arc::clone(&self.config), stream, peer, permit));
+                    let config = Arc::clone(&self.config);
+                    tokio::spawn(serve(self.git.clone(), config, stream, peer, permit));
                 }
                 Err(error) => {
                     // Mostly: no file descriptors left. Accepting again at once would only burn the processor.
@@ -277,7 +277,11 @@ impl<G: Gate> Handler<G> {
 impl<G: Gate> server::Handler for Handler<G> {
     type Error = russh::Error;
 
-    async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, Self::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        _user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, Self::Error> {
         Ok(if self.user_of(offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
@@ -381,7 +385,9 @@ async fn converse<G: Gate>(git: Git<G>, who: Principal, service: Service, name: 
     let (ears, mouth) = waiting.channel.split();
     let visit = match git.visit(who, name).await {
         Ok(visit) => visit,
-        Err(error) => return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(()),
+        Err(error) => {
+            return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(());
+        }
     };
     let (running, streams) = match git.start(visit, service, Talk::Stateful, waiting.protocol).await {
         Ok(started) => started,

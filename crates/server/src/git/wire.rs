@@ -41,8 +41,11 @@ impl Update {
         let mut words = line.trim_end_matches('\n').splitn(3, ' ');
         let (old, new, name) = (words.next()?, words.next()?, words.next()?);
         let hash = |text: &str| text.len() >= 40 && text.chars().all(|c| c.is_ascii_hexdigit());
-        (hash(old) && hash(new) && name.starts_with("refs/"))
-            .then(|| Self { name: name.into(), old: old.into(), new: new.into() })
+        (hash(old) && hash(new) && name.starts_with("refs/")).then(|| Self {
+            name: name.into(),
+            old: old.into(),
+            new: new.into(),
+        })
     }
 }
 

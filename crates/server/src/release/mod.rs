@@ -91,11 +91,12 @@ impl Releases {
     ///
     /// # Errors
     /// If it cannot be made.
-    pub fn open(directory: PathBuf) -> io::Result<Self> {
+    pub fn open(directory: &Path) -> Result<Self, Error> {
         let releases = Self { cache: directory.join("cache"), directory: directory.join("sealed") };
-        fs::create_dir_all(&releases.cache)?;
-        fs::create_dir_all(&releases.directory)?;
-        empty(releases.binned().map_err(io::Error::other)?);
+        for path in [&releases.cache, &releases.directory] {
+            fs::create_dir_all(path).map_err(Error::io("make", path))?;
+        }
+        empty(releases.binned()?);
         Ok(releases)
     }
 
@@ -142,16 +143,12 @@ impl Releases {
         Ok(Some(Release { id: id.clone(), tree: home.join("tree"), meta }))
     }
 
-    /// Removes every release that is not named here and older than [`GRACE`], with what the build cache knows of it. The removal itself goes
-    /// on in the background; what cannot be removed is tried again by the next call.
-    pub fn collect(&self, keep: &HashSet<ReleaseId>) {
-        if let Err(error) = self.collect_older(keep, GRACE) {
-            tracing::warn!(%error, "releases that nobody needs cannot be removed yet");
-        }
-    }
-
-    /// Answers how many lost their name.
-    fn collect_older(&self, keep: &HashSet<ReleaseId>, grace: Duration) -> Result<usize, Error> {
+    /// Removes every release that is not named here and older than `grace` ([`GRACE`]), with what the build cache knows of it. The removal
+    /// itself goes on in the background; what cannot be removed is tried again by the next call. Answers how many lost their name.
+    ///
+    /// # Errors
+    /// If the store cannot be listed or a name cannot be taken away.
+    pub fn collect(&self, keep: &HashSet<ReleaseId>, grace: Duration) -> Result<usize, Error> {
         let mut removed = 0;
         for entry in fs::read_dir(&self.directory).map_err(Error::io("list", &self.directory))? {
             let entry = entry.map_err(Error::io("list", &self.directory))?;

@@ -2,6 +2,7 @@
 
 use crate::facts::{Facts, PATIENCE, TOKEN};
 use std::{
+    net::SocketAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -25,9 +26,10 @@ pub struct Desk {
     pub directory: tempfile::TempDir,
     pub facts: Facts,
     pub git: Git<Facts>,
-    pub ssh: std::net::SocketAddr,
-    pub http: std::net::SocketAddr,
-    tasks: tokio::task::JoinSet<()>,
+    pub ssh: SocketAddr,
+    pub http: SocketAddr,
+    /// As good as a process: ends with all its tasks.
+    process: Option<tokio::runtime::Runtime>,
 }
 
 impl Desk {
@@ -41,16 +43,10 @@ impl Desk {
         let program = hook_program(directory.path());
         let options = Options { directory: directory.path().join("git"), program, max_push };
         let git = Git::open(facts.clone(), options).expect("opens");
-        let loopback = "127.0.0.1:0".parse().expect("address");
-        let server = git.ssh(loopback).await.expect("listens");
-        let ssh = server.local_addr();
-        let listener = tokio::net::TcpListener::bind(loopback).await.expect("listens");
-        let http = listener.local_addr().expect("address");
-        let mut tasks = tokio::task::JoinSet::new();
-        tasks.spawn(server.run());
-        let router = git.http();
-        tasks.spawn(async move { axum::serve(listener, router).await.expect("serves") });
-        let desk = Self { directory, facts, git, ssh, http, tasks };
+        let process = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let process = process.expect("a runtime");
+        let (ssh, http) = process.spawn(serve(git.clone())).await.expect("serves");
+        let desk = Self { directory, facts, git, ssh, http, process: Some(process) };
         desk.make_key("alice").await;
         desk.facts.register(&desk.fingerprint("alice").await, "alice");
         desk.make_key("mallory").await;
@@ -176,10 +172,31 @@ impl Desk {
         tokio::time::timeout(PATIENCE, wait).await.expect("the sockets of pushes are gone");
     }
 
-    /// Ends the server as a crash would: nothing is told.
-    pub async fn stop(&mut self) {
-        self.tasks.shutdown().await;
+    /// Ends the server as a crash would: nobody is told.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.shutdown_background();
+        }
     }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Serves both ways until the runtime ends.
+async fn serve(git: Git<Facts>) -> (SocketAddr, SocketAddr) {
+    let loopback = "127.0.0.1:0".parse().expect("address");
+    let ssh = git.ssh(loopback).await.expect("listens");
+    let listener = tokio::net::TcpListener::bind(loopback).await.expect("listens");
+    let addresses = (ssh.local_addr(), listener.local_addr().expect("address"));
+    tokio::spawn(async move {
+        let http = async { axum::serve(listener, git.http()).await.expect("serves") };
+        tokio::join!(http, ssh.run());
+    });
+    addresses
 }
 
 /// What git did.

@@ -1,6 +1,7 @@
 //! Real git and real ssh against both of Teal's git servers, over a gate made of facts.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test program has no readers of its documentation")]
+#![allow(clippy::print_stdout, reason = "a test prints what it measured")]
 
 mod desk;
 mod facts;
@@ -12,7 +13,8 @@ mod verdicts;
 #[test]
 #[allow(clippy::exit, reason = "the exit status is the hook's verdict")]
 fn hook_process() {
-    let (Ok(name), Some(socket)) = (std::env::var("TEAL_TEST_HOOK"), std::env::var_os("TEAL_HOOK_SOCKET")) else {
+    let (Ok(name), Some(socket)) = (std::env::var("TEAL_TEST_HOOK"), std::env::var_os("TEAL_HOOK_SOCKET"))
+    else {
         return;
     };
     let mut output = std::fs::OpenOptions::new().write(true).open("/proc/self/fd/3").expect("descriptor 3");

@@ -4,7 +4,10 @@ use crate::desk::{Desk, WAYS, Way};
 use axum::{body::Body, http::Request};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http_body_util::BodyExt;
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    path::PathBuf,
+};
 use tower::ServiceExt;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,15 +87,16 @@ async fn many_pushes_at_once() {
     desk.facts.live_at_once();
     let checkout = desk.checkout("work").await;
     desk.git(&checkout, &["push", &desk.url(Way::Ssh, "shop"), "main"]).await;
-    let mut pushes = Vec::new();
+    let mut clones = Vec::new();
     for number in 0..4 {
-        let name = format!("clone-{number}");
-        let way = WAYS[number % 2];
-        desk.git(desk.directory.path(), &["clone", "-q", &desk.url(way, "shop"), &name]).await;
+        let (name, url) = (format!("clone-{number}"), desk.url(WAYS[number % 2], "shop"));
+        desk.git(desk.directory.path(), &["clone", "-q", &url, &name]).await;
         let clone = desk.path(&name);
-        let commit = desk.commit(&clone, &format!("by {number}")).await;
-        pushes.push((commit, desk.push(&clone, &desk.url(way, "shop"), &["main"])));
+        clones.push((desk.commit(&clone, &format!("by {number}")).await, clone, url));
     }
+    let push =
+        |(commit, clone, url): &(String, PathBuf, String)| (commit.clone(), desk.push(clone, url, &["main"]));
+    let pushes: Vec<_> = clones.iter().map(push).collect();
     let blog = desk.checkout("blog").await;
     let apart = desk.push(&blog, &desk.url(Way::Http, "blog"), &["main"]);
     assert_eq!(apart.end().await.0, Some(0), "other apps have nothing to do with it");

@@ -119,7 +119,8 @@ async fn a_push_that_is_too_large_is_refused() {
     let desk = Desk::limited(1_000_000).await;
     let checkout = desk.checkout("work").await;
     let mut noise = vec![0; 3_000_000];
-    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").expect("opens"), &mut noise).expect("reads");
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom").expect("opens"), &mut noise)
+        .expect("reads");
     std::fs::write(checkout.join("noise"), &noise).expect("writes");
     desk.commit(&checkout, "too much").await;
     for way in WAYS {
@@ -135,8 +136,7 @@ async fn the_host_key_stays_and_is_private() {
     let desk = Desk::new().await;
     let key = desk.path("git/ssh_host_ed25519_key");
     assert_eq!(std::fs::metadata(&key).expect("there").permissions().mode() & 0o777, 0o600);
-    let options =
-        Options { directory: desk.path("git"), program: desk.path("teal"), max_push: MAX_PUSH };
+    let options = Options { directory: desk.path("git"), program: desk.path("teal"), max_push: MAX_PUSH };
     let git = Git::open(desk.facts.clone(), options).expect("opens");
     let loopback = "127.0.0.1:0".parse().expect("address");
     let before = desk.git.ssh(loopback).await.expect("listens");

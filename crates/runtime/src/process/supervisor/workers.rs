@@ -44,7 +44,12 @@ impl Workers {
             due: now,
             pause_s: 1,
         };
-        Self { all: scripts.iter().map(worker).collect(), wanted: false, deadline: None, asked: BTreeSet::new() }
+        Self {
+            all: scripts.iter().map(worker).collect(),
+            wanted: false,
+            deadline: None,
+            asked: BTreeSet::new(),
+        }
     }
 
     /// They shall run.
