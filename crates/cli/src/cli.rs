@@ -19,8 +19,13 @@ use clap::{Args, Parser, Subcommand};
   teal deploy                        push HEAD and wait until it is live
   teal wake                          go back to the previous version
 
-Exit codes: 0 done · 1 the deployment did not go live (or a check failed) · 2 wrong usage · 3 not found or refused ·
-            4 the server cannot be reached · 5 anything else")]
+Exit codes:
+  0  done
+  1  the deployment did not go live, or a check failed
+  2  wrong usage or input
+  3  the server knows no such thing, or refuses it
+  4  the server cannot be reached
+  5  anything else")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -32,10 +37,10 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// Print the answer as JSON.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Everywhere")]
     pub(crate) json: bool,
-    /// The server's address, instead of the one logged in to.
-    #[arg(long, global = true, env = "TEAL_URL", value_name = "URL", hide_env_values = true)]
+    /// The server's address, instead of the one logged in to [env: TEAL_URL].
+    #[arg(long, global = true, value_name = "URL", help_heading = "Everywhere")]
     pub(crate) url: Option<String>,
 }
 
@@ -51,7 +56,7 @@ pub(crate) enum Command {
     /// Remember a server and a token for it.
     Login(commands::login::LoginArgs),
     /// Make, list and delete apps.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal apps create shop")]
     Apps(commands::apps::AppsCommand),
     /// Link this checkout to an app.
     Link(commands::link::LinkArgs),
@@ -77,27 +82,27 @@ pub(crate) enum Command {
     /// Run another number of instances.
     Scale(commands::act::ScaleArgs),
     /// List and change an app's variables.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal env set GREETING=hello --app shop")]
     Env(commands::env::EnvCommand),
     /// List and change the host names that reach an app.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal domains add shop.example.org --app shop")]
     Domains(commands::domains::DomainsCommand),
     /// List and change an app's settings.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal config set bake_s=30 --app shop")]
     Config(commands::config::ConfigCommand),
     /// Show what an app and its builds wrote.
     Logs(commands::logs::LogsArgs),
     /// SSH keys that may push.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal keys add laptop ~/.ssh/id_ed25519.pub")]
     Keys(commands::keys::KeysCommand),
     /// Tokens for the API and for git over HTTP.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal tokens create ci")]
     Tokens(commands::tokens::TokensCommand),
     /// Users of this server.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal users set ada --email ada@example.org")]
     Users(commands::users::UsersCommand),
     /// Mails that say why a deployment failed.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  teal notify test")]
     Notify(commands::notify::NotifyCommand),
     /// Say what the host can do, and what to do about the rest.
     Doctor(commands::doctor::DoctorArgs),

@@ -19,7 +19,8 @@ pub(crate) struct Context {
 impl Context {
     /// Surroundings with these flags.
     pub(crate) fn new(json: bool, url: Option<String>) -> Self {
-        Self { out: Out::new(json), url: url.filter(|u| !u.is_empty()) }
+        let url = url.or_else(|| std::env::var("TEAL_URL").ok()).filter(|url| !url.is_empty());
+        Self { out: Out::new(json), url }
     }
 
     /// The server: `--url`, `TEAL_URL`, the checkout's link, or the one logged in to.

@@ -33,8 +33,7 @@ pub(crate) struct ServerArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The router reads its addresses from the server's configuration, and its last table from the data directory: it serves
-without the server. With --supervise it starts its worker again if that dies (where there is no systemd).
+    after_help = "It reads its addresses from the server's configuration and its last table from the data directory: it serves without the server. With --supervise a worker that dies is started again on the same sockets.
 
 Examples:
   teal router

@@ -1,4 +1,4 @@
-//! Ctrl-C: the demo stops at the next thing that it waits for, and cleans up. A second one ends it at once.
+//! Ctrl-C: the demo stops at the next thing that it waits for, and cleans up.
 
 use crate::error::{Error, Kind, Result};
 use std::{
@@ -29,14 +29,33 @@ pub(super) fn listen() -> Result<()> {
     std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop).map_err(failed)
 }
 
+/// Whether somebody wants the demo to end.
+pub(super) fn is() -> bool {
+    INTERRUPTED.load(Ordering::Acquire)
+}
+
 /// Waits until `is` gives something; an error after `limit`, or when interrupted.
-pub(super) fn until<T>(what: &str, limit: Duration, mut is: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub(super) fn until<T>(what: &str, limit: Duration, is: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    wait(what, limit, true, is)
+}
+
+/// As [`until`], for cleaning up: an interruption does not end it.
+pub(super) fn surely<T>(what: &str, limit: Duration, is: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    wait(what, limit, false, is)
+}
+
+fn wait<T>(
+    what: &str,
+    limit: Duration,
+    interruptible: bool,
+    mut is: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let began = Instant::now();
     loop {
         if let Some(value) = is()? {
             return Ok(value);
         }
-        if INTERRUPTED.load(Ordering::Acquire) {
+        if interruptible && self::is() {
             return Err(Error::new(Kind::Other, "interrupted"));
         }
         if began.elapsed() > limit {

@@ -25,8 +25,7 @@ use story::Story;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It works in a temporary directory, on free ports, and removes everything at the end. As root it runs instances in sandboxes;
-otherwise, or where namespaces are forbidden, as plain processes, and says so.
+    after_help = "It works in a temporary directory, on free ports, and removes everything at the end. As root it runs instances in sandboxes; otherwise, or where namespaces are forbidden, as plain processes, and says so.
 
 Examples:
   teal demo
@@ -57,7 +56,11 @@ pub(crate) fn run(context: &Context, args: DemoArgs) -> Result<()> {
     let summary = match told {
         Ok(summary) => summary,
         Err(error) => {
-            show.trouble(&stage);
+            if interrupt::is() {
+                show.warn("interrupted: cleaning up");
+            } else {
+                show.trouble(&stage);
+            }
             stage.clear();
             return Err(error);
         }

@@ -92,7 +92,7 @@ impl Quotes<'_> {
 
     fn flush(&mut self) {
         if self.more > 0 {
-            self.show.quote(&format!("… and {} times more", self.more));
+            self.show.quote(&format!("… the same, {} times more", self.more));
         }
         self.more = 0;
     }

@@ -1,6 +1,6 @@
 //! The demo's Teal: a temporary directory, a configuration, the router and the server as processes of this very binary.
 
-use super::{app, footprint::Footprint, interrupt::until, mailbox::Mailbox, net, show::Show};
+use super::{app, footprint::Footprint, interrupt::{surely, until}, mailbox::Mailbox, net, show::Show};
 use crate::{
     client::Client,
     credentials::Credentials,
@@ -59,7 +59,18 @@ impl Stage {
             .map_err(|e| Error::because("the configuration cannot be written", e))?;
         let footprint = Footprint { data, pool, names: Vec::new() };
         let directory = Some(directory);
-        Ok(Self { kind: app::Kind::of(app), directory, path, edge, api, router: None, server: None, client: None, mailbox, footprint })
+        Ok(Self {
+            kind: app::Kind::of(app),
+            directory,
+            path,
+            edge,
+            api,
+            router: None,
+            server: None,
+            client: None,
+            mailbox,
+            footprint,
+        })
     }
 
     /// Starts the router and waits until it serves.
@@ -82,7 +93,7 @@ impl Stage {
         self.server = Some(child);
         let token = self.token();
         let url = self.console();
-        let client = until("the server serves", START, || {
+        let client = surely("the server serves", START, || {
             ended("server", self.server.as_mut())?;
             let Ok(secret) = fs::read_to_string(&token) else { return Ok(None) };
             let client = Client::new(Credentials { url: url.clone(), token: secret.trim().to_owned() });
@@ -126,6 +137,13 @@ impl Stage {
         self.footprint.data.join("admin.token")
     }
 
+    /// How instances run, as the server says.
+    pub(super) fn runtime(&self) -> String {
+        let facts = fs::read(self.footprint.data.join("server.json")).unwrap_or_default();
+        let facts: Option<teal_server::Facts> = serde_json::from_slice(&facts).ok();
+        facts.map(|facts| facts.runtime).unwrap_or_default()
+    }
+
     /// Processes of server and router.
     pub(super) fn pids(&self) -> (Option<u32>, Option<u32>) {
         (self.server.as_ref().map(Child::id), self.router.as_ref().map(Child::id))
@@ -135,8 +153,8 @@ impl Stage {
     pub(super) fn delete_app(&mut self) -> Result<Vec<String>> {
         let client = self.client()?.clone();
         client.delete_app(APP)?;
-        until("the app is deleted", GONE, || Ok(client.apps()?.is_empty().then_some(())))?;
-        let nothing = until("nothing is left", GONE, || Ok(self.footprint.find().is_empty().then_some(())));
+        surely("the app is deleted", GONE, || Ok(client.apps()?.is_empty().then_some(())))?;
+        let nothing = surely("nothing is left", GONE, || Ok(self.footprint.find().is_empty().then_some(())));
         match nothing {
             Ok(()) => Ok(Vec::new()),
             Err(_) => Ok(self.footprint.find()),
@@ -229,7 +247,7 @@ impl Drop for Stage {
 fn end(mut child: Child) {
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
     let _ = kill(pid, Signal::SIGTERM);
-    let waited = until("the process ends", Duration::from_secs(20), || Ok(child.try_wait().ok().flatten()));
+    let waited = surely("the process ends", Duration::from_secs(20), || Ok(child.try_wait().ok().flatten()));
     if waited.is_err() {
         let _ = child.kill();
         let _ = child.wait();

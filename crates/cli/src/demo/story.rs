@@ -44,6 +44,7 @@ impl<'a> Story<'a> {
         show.good(format!("router (process {router}) serves http://{}", stage.edge));
         let server = stage.start_server()?;
         show.good(format!("server (process {server}): console and API on {}", stage.console()));
+        show.good(format!("instances run under the runtime `{}`", stage.runtime()));
         show.good(format!("mail server on {}", stage.mailbox.address()));
         let app = stage.checkout()?;
         // Times are short where waiting is pointless: by default a new version is watched for 60 s.

@@ -70,7 +70,15 @@ impl Summary {
             ("runtime", self.runtime.clone()),
         ];
         let mut lines: Vec<String> = vec![String::new()];
-        lines.extend(rows.iter().map(|(name, value)| format!("  {name:28}{value}")));
+        // A static site records nothing and holds nothing open.
+        let asked = |name: &str| match name {
+            "POSTs" => load.posts.sent > 0,
+            "WebSockets" => load.websockets.opened > 0,
+            "event streams" => load.streams.opened > 0,
+            _ => true,
+        };
+        let rows = rows.iter().filter(|(name, _)| asked(name));
+        lines.extend(rows.map(|(name, value)| format!("  {name:28}{value}")));
         for switch in &load.switches {
             let (p50, p99) = (switch.latency.p50_ms, switch.latency.p99_ms);
             let around =
