@@ -3,6 +3,7 @@
 
 use crate::{
     driver::Driver,
+    release,
     world::World,
 };
 use std::{collections::HashSet, time::Duration};
@@ -96,7 +97,9 @@ impl World {
             tracing::info!(instance = %id, "nobody wants this instance: it is removed");
             self.remove_instance(&id).await;
         }
-        self.releases.collect(&wanted.releases);
+        if let Err(error) = self.releases.collect(&wanted.releases, release::GRACE) {
+            tracing::warn!(%error, "releases that nobody needs cannot be removed");
+        }
         self.builder.collect(&wanted.builds);
         if let Ok(recent) = self.store.recent_deployments(KEPT_LOGS).await {
             self.logs.collect(&recent.into_iter().collect());

@@ -9,7 +9,7 @@ use crate::{
     keeper, log::Logs,
     notify,
     platform::Platform,
-    release::Releases,
+    release::{self, Releases},
     routerlink::RouterLink,
     secrets::{self, Key},
     store::{self, Store},
@@ -66,6 +66,9 @@ pub enum Error {
     /// Git.
     #[error(transparent)]
     Git(#[from] git::Error),
+    /// What was built.
+    #[error(transparent)]
+    Releases(#[from] release::Error),
     /// The runtime that was asked for.
     #[error("the runtime `{name}` does not work here: {why}")]
     Runtime {
@@ -222,14 +225,14 @@ async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
     opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
+pub(crate) async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Data { path, source }
     };
     let logs = Logs::open(config.data.join("logs")).map_err(unusable(&config.data))?;
     let runtime = Arc::new(runtime);
-    let releases = Arc::new(Releases::open(config.data.join("releases")).map_err(unusable(&config.data))?);
+    let releases = Arc::new(Releases::open(&config.data.join("releases"))?);
     let builder = Builder::new(Arc::clone(&runtime), Arc::clone(&releases), logs.clone(), &config, program.clone());
     let mut routes = BTreeMap::new();
     for app in store.apps().await? {
