@@ -18,8 +18,23 @@ const ARROWS: &[(&str, &[&str])] = &[
 
 /// Licences that fit into a product under Apache-2.0. A crate passes if one of its alternatives consists of these.
 const LICENCES: &[&str] = &[
-    "0BSD", "Apache-2.0", "Apache-2.0 WITH LLVM-exception", "BSD-1-Clause", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0",
-    "CDLA-Permissive-2.0", "ISC", "MIT", "MIT-0", "MPL-2.0", "OpenSSL", "Unicode-3.0", "Unlicense", "Zlib",
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-1-Clause",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "OpenSSL",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
 ];
 
 /// What is wrong, one line each.
@@ -42,7 +57,9 @@ pub(crate) fn complaints() -> Result<Vec<String>> {
 /// Arrows of one crate that point where they must not. Test and build dependencies count too: they compile together.
 fn turned(name: &str, package: &Value) -> Vec<String> {
     let Some((_, allowed)) = ARROWS.iter().find(|(crate_name, _)| *crate_name == name) else {
-        return vec![format!("{name}: a new crate needs a row in xtask/src/arrows.rs, with a reason in ARCHITECTURE.md")];
+        return vec![format!(
+            "{name}: a new crate needs a row in xtask/src/arrows.rs, with a reason in ARCHITECTURE.md"
+        )];
     };
     let ours = package["dependencies"].as_array().into_iter().flatten().filter_map(|d| d["name"].as_str());
     let ours = ours.filter(|d| ARROWS.iter().any(|(crate_name, _)| crate_name == d) && !allowed.contains(d));

@@ -13,11 +13,26 @@ pub(crate) fn ci() -> Result<()> {
         ("packages", &packages::install),
         ("format", &|| cargo(&["fmt", "--all", "--check"])),
         ("tidy", &tidy::run),
-        ("clippy", &|| cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])),
+        ("clippy", &|| {
+            cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
+        }),
         ("build", &|| cargo(&["build", "--workspace", "--all-targets", "--locked"])),
-        ("unit and simulation tests", &|| cargo(&["test", "--workspace", "--exclude", "teal-e2e", "--locked", "--no-fail-fast"])),
+        ("unit and simulation tests", &|| {
+            cargo(&["test", "--workspace", "--exclude", "teal-e2e", "--locked", "--no-fail-fast"])
+        }),
         ("mutants", &mutants::run),
-        ("end-to-end tests", &|| cargo(&["test", "-p", "teal-e2e", "--locked", "--no-fail-fast", "--", "--test-threads=1", "--nocapture"])),
+        ("end-to-end tests", &|| {
+            cargo(&[
+                "test",
+                "-p",
+                "teal-e2e",
+                "--locked",
+                "--no-fail-fast",
+                "--",
+                "--test-threads=1",
+                "--nocapture",
+            ])
+        }),
         ("documentation", &|| cargo(&["doc", "--workspace", "--no-deps", "--locked"])),
         ("cargo-deny", &|| plugin("deny", &["check", "licenses", "bans"])),
     ];
@@ -36,7 +51,17 @@ pub(crate) fn ci() -> Result<()> {
 pub(crate) fn soak() -> Result<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(cargo)
-        .args(["test", "--release", "-p", "teal-core", "-p", "teal-e2e", "--", "--nocapture", "--test-threads=1"])
+        .args([
+            "test",
+            "--release",
+            "-p",
+            "teal-core",
+            "-p",
+            "teal-e2e",
+            "--",
+            "--nocapture",
+            "--test-threads=1",
+        ])
         .env("TEAL_SIM_SEEDS", "1000000")
         .env("TEAL_SOAK", "1")
         .status()?;
@@ -62,7 +87,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
 
 /// Runs a cargo plug-in where it is installed; its absence is said, not hidden.
 fn plugin(name: &str, arguments: &[&str]) -> Result<()> {
-    let there = Command::new("cargo").args([name, "--version"]).output().is_ok_and(|output| output.status.success());
+    let there =
+        Command::new("cargo").args([name, "--version"]).output().is_ok_and(|output| output.status.success());
     if !there {
         println!("SKIPPED: cargo-{name} is not installed; licences and arrows were checked by tidy");
         return Ok(());

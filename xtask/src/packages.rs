@@ -38,8 +38,10 @@ pub(crate) fn install() -> Result<()> {
 }
 
 fn missing() -> Vec<&'static str> {
-    let there = |program: &str| DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists());
-    let mut missing: Vec<&str> = PROGRAMS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
+    let there =
+        |program: &str| DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists());
+    let mut missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
     // `python3 -m venv` needs ensurepip, which Debian ships apart.
     let venv = Command::new("/usr/bin/python3").args(["-c", "import ensurepip, venv"]).output();
     if !venv.is_ok_and(|output| output.status.success()) {

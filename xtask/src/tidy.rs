@@ -65,9 +65,12 @@ impl Functions<'_> {
     fn look(&mut self, name: &syn::Ident, whole: proc_macro2::Span) {
         let (begin, end) = (whole.start().line, whole.end().line);
         let above = self.lines[..begin.saturating_sub(1)].iter().rev().take(3);
-        let excused = above.chain(self.lines[begin - 1..end.min(begin + 6)].iter()).any(|line| line.trim().starts_with(EXCUSE));
+        let excused = above
+            .chain(self.lines[begin - 1..end.min(begin + 6)].iter())
+            .any(|line| line.trim().starts_with(EXCUSE));
         if end - begin + 1 > MAX_FUNCTION && !excused {
-            self.long.push(format!("{begin}: `{name}` has {} lines, at most {MAX_FUNCTION}", end - begin + 1));
+            self.long
+                .push(format!("{begin}: `{name}` has {} lines, at most {MAX_FUNCTION}", end - begin + 1));
         }
     }
 }
@@ -86,7 +89,9 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 
 /// Files that git tracks (or would), by their ending.
 fn tracked(ending: &str) -> Result<Vec<PathBuf>> {
-    let output = Command::new("git").args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).output()?;
+    let output = Command::new("git")
+        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+        .output()?;
     let names = String::from_utf8(output.stdout)?;
     let files = names.split('\0').filter(|name| name.ends_with(ending)).map(PathBuf::from);
     Ok(files.filter(|path| path.exists()).collect())
@@ -99,7 +104,8 @@ fn dead_names() -> Result<Vec<String>> {
     for document in ["README.md", "ARCHITECTURE.md"] {
         let text = fs::read_to_string(document).with_context(|| document.to_owned())?;
         for name in text.split('`').skip(1).step_by(2) {
-            let is_file = [".rs", ".md", ".sql", ".html", ".toml"].iter().any(|ending| name.ends_with(ending));
+            let is_file =
+                [".rs", ".md", ".sql", ".html", ".toml"].iter().any(|ending| name.ends_with(ending));
             let plain = is_file && !name.contains([' ', '*', '<', '…']) && !name.starts_with('/');
             if plain && !all.iter().any(|path| path.ends_with(name)) {
                 dead.push(format!("{document}: names `{name}`, which is not there"));

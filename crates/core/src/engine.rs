@@ -178,3 +178,37 @@ pub fn moves<'a>(running: impl IntoIterator<Item = &'a Step>, wanted: &[Step]) -
 pub fn done() -> Outcome {
     Outcome::Done { fact: Fact::Plain }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn give(environment: &str, epoch: u64) -> Step {
+        Step::Give { environment: environment.parse().expect("legal"), epoch }
+    }
+
+    #[test]
+    fn what_is_not_wanted_ends_and_its_lane_stays_busy_until_it_has() {
+        let (old, new) = (give("e-1", 1), give("e-2", 1));
+        let first = moves([&old], std::slice::from_ref(&new));
+        assert_eq!(first, Moves { end: vec![old.key()], begin: Vec::new() });
+        let second = moves([], std::slice::from_ref(&new));
+        assert_eq!(second, Moves { end: Vec::new(), begin: vec![new] });
+    }
+
+    #[test]
+    fn what_runs_and_is_wanted_goes_on() {
+        let step = give("e-1", 1);
+        assert_eq!(moves([&step], std::slice::from_ref(&step)), Moves::default());
+    }
+
+    #[test]
+    fn an_environment_waits_for_its_instances() {
+        let environment = "e-1".parse().expect("legal");
+        let repair = Step::Repair { environment, instance: "e-1-0".parse().expect("legal"), epoch: 1 };
+        let sleep = Step::Sleep { environment: "e-1".parse().expect("legal"), epoch: 2 };
+        assert!(moves([&repair], std::slice::from_ref(&sleep)).begin.is_empty());
+        let other = Step::Sleep { environment: "e-2".parse().expect("legal"), epoch: 2 };
+        assert_eq!(moves([&repair], std::slice::from_ref(&other)).begin, vec![other]);
+    }
+}

@@ -11,7 +11,9 @@ pub const MAX_LEN: usize = 40;
 
 /// Why a text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an id: lower-case letters, digits and `-`, a letter first, at most {MAX_LEN} characters")]
+#[error(
+    "`{text}` is not an id: lower-case letters, digits and `-`, a letter first, at most {MAX_LEN} characters"
+)]
 pub struct InvalidId {
     /// What was given, shortened.
     pub text: String,

@@ -225,7 +225,7 @@ async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
     opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
+pub(crate) async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Data { path, source }

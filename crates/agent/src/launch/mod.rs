@@ -147,7 +147,10 @@ fn agent(launch: Launch, kept: Kept, mut report: File) -> ExitCode {
         }
     }
     let ready = || report.write_all(b".").map(|()| drop(report));
-    pid1::run(launch.program, kept.listener, kept.log, ready)
+    // Nothing of the host stays open but the log's directory and the socket.
+    let Kept { identity, listener, log, null } = kept;
+    drop((identity, null));
+    pid1::run(launch.program, listener, log, ready)
 }
 
 /// The child's part: what needs its process namespace, then the end of all privileges.

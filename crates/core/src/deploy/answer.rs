@@ -263,3 +263,14 @@ fn fresh(backend: &Backend, epoch: u64, now: Time) -> Instance {
         since: now,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_back_off_grows_to_a_minute_and_no_further() {
+        let pauses: Vec<u64> = [0, 1, 2, 3, 7, 8, u32::MAX].into_iter().map(back_off_ms).collect();
+        assert_eq!(pauses, [0, 1_000, 2_000, 4_000, 60_000, 60_000, 60_000]);
+    }
+}

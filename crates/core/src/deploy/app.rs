@@ -176,3 +176,29 @@ impl Rows {
         self.environments.iter_mut().find(|e| e.id == *id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_survive_their_own_json() {
+        let app = App::new(
+            "a-shop".parse().expect("legal"),
+            "shop".into(),
+            vec!["shop.test".into()],
+            Settings::default(),
+        );
+        let rows = Rows::new(app);
+        let json = serde_json::to_string(&rows).expect("serialises");
+        assert_eq!(serde_json::from_str::<Rows>(&json).expect("parses"), rows);
+        let environment = r#"{"id":"e-1","deployment":"d-1","commit":{"id":"a","message":"m","author":"x"},"release":"r-1",
+            "image":"i","config":0,"count":1,"colour":"blue","state":"draining","deadline":1,"cap":2,"drained":false,"since":0,
+            "epoch":3,"turn":1,"routed":true,"replaced_at":null,"sleepless":false,"instances":[{"id":"e-1-0",
+            "address":"10.0.0.2:8080","epoch":1,"health":"lost","attempts":2,"retry_at":5,"since":1}]}"#;
+        let parsed: Environment = serde_json::from_str(environment).expect("parses");
+        assert_eq!(parsed.state, State::Draining { deadline: Time(1), cap: Time(2), drained: false });
+        let again = serde_json::to_string(&parsed).expect("serialises");
+        assert_eq!(serde_json::from_str::<Environment>(&again).expect("parses"), parsed);
+    }
+}

@@ -80,3 +80,17 @@ fn shorten(line: String) -> String {
         None => line,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_log_is_cut_to_its_end() {
+        let lines = (0..1_000).map(|n| format!("{n} {}", "é".repeat(5_000))).collect();
+        let failure = Failure { stage: Stage::Build, message: "no".into(), details: lines }.bounded();
+        assert_eq!(failure.details.len(), MAX_DETAILS);
+        assert!(failure.details[MAX_DETAILS - 1].starts_with("999 "));
+        assert!(failure.details.iter().all(|line| line.chars().count() <= MAX_LINE + 1));
+    }
+}

@@ -217,8 +217,8 @@ pub(crate) fn before_lowering(inner: &mut Inner, id: &EnvironmentId) {
 fn not_cut(inner: &mut Inner, id: &EnvironmentId) {
     let drain_ms = inner.rows.as_ref().map_or(0, |rows| rows.app.settings.drain_ms);
     let runs = inner.things.get(id).is_some_and(|t| t.instances.values().any(|i| i.life == Life::Running));
-    let Some(left) = inner.left.get(id).copied().filter(|_| runs) else { return };
-    let busy_until = left.plus(inner.manners_of(id).busy_ms.min(drain_ms));
+    let Some((left, manners)) = inner.left.get(id).filter(|_| runs) else { return };
+    let busy_until = left.plus(manners.busy_ms.min(drain_ms));
     if inner.now < busy_until {
         violate(inner, format!("requests in flight are not cut before their deadline: {id}"));
     }

@@ -5,7 +5,7 @@ use crate::{
     world::{Fault, Sim},
 };
 use teal_core::{
-    deploy::{Kind, Settings, State, Verdict},
+    deploy::{EventKind, Kind, Settings, State, Verdict},
     id::EnvironmentId,
 };
 
@@ -123,6 +123,37 @@ fn a_failing_push_never_touches_what_is_live() {
         assert_eq!(inner.mails[0].serving.as_ref().map(|s| s.commit.id.as_str()), Some("a"));
         assert!(inner.violations.is_empty(), "{:?}", inner.violations);
     }
+}
+
+#[test]
+fn retention_counts_from_when_it_was_replaced() {
+    let settings =
+        Settings { disk_after_ms: Some(300_000), gone_after_ms: Some(3_600_000), ..Settings::default() };
+    let sim = Sim::new(fresh_rows(settings), 0);
+    Driver::new(&sim, ab(vec![]), 0).run();
+    let inner = sim.lock();
+    let first: EnvironmentId = "e-1".parse().expect("legal");
+    let of = |kind: EventKind| {
+        inner.events.iter().rfind(|e| e.kind == kind && e.environment.as_ref() == Some(&first))
+    };
+    let replaced = inner.events.iter().rfind(|e| e.kind == EventKind::WentLive).expect("b went live").at;
+    for (kind, due) in [(EventKind::OnDisk, 300_000), (EventKind::Off, 900_000), (EventKind::Gone, 3_600_000)]
+    {
+        let late = of(kind).expect("it came to pass").at.since(replaced) - due;
+        assert!(late <= 1_000, "{kind:?} came {late} ms late on a clock that nothing disturbs");
+    }
+}
+
+#[test]
+fn the_drain_of_the_oldest_is_cut_when_too_many_drain() {
+    let story = retention().into_iter().find(|s| s.name.starts_with("many long drains")).expect("it is told");
+    let mut settings = Settings::default();
+    (story.settings)(&mut settings);
+    let sim = Sim::new(fresh_rows(settings), 0);
+    Driver::new(&sim, story.script, 0).run();
+    let inner = sim.lock();
+    let early = inner.events.iter().filter(|e| e.kind == EventKind::Draining && e.text.contains("too many"));
+    assert!(early.count() >= 1);
 }
 
 fn no(_: &mut Settings) {}

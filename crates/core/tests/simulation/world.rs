@@ -97,8 +97,8 @@ pub(crate) struct Inner {
     /// A task is being aborted too late: its effect happens at once.
     pub(crate) hurry: bool,
     pub(crate) memory: promises::Memory,
-    /// When the router stopped sending traffic to an environment.
-    pub(crate) left: BTreeMap<EnvironmentId, Time>,
+    /// When the router stopped sending traffic to an environment, and how that environment behaved then.
+    pub(crate) left: BTreeMap<EnvironmentId, (Time, Manners)>,
     next_port: u16,
 }
 
@@ -385,11 +385,8 @@ impl World for Sim {
                 })
             }
             Step::Drain { environment, deadline, cap, .. } => {
-                let (since, manners) = {
-                    let inner = self.lock();
-                    let since = inner.rows.as_ref().and_then(|r| r.environment(environment)).map(|e| e.since);
-                    (since.unwrap_or_default(), inner.manners_of(environment))
-                };
+                let left = self.lock().left.get(environment).cloned();
+                let (since, manners) = left.unwrap_or_default();
                 self.wait_until(since.plus(manners.busy_ms).min(*deadline)).await;
                 self.wait_until(since.plus(manners.streams_ms).min(*cap)).await;
                 self.wait(20).await;
@@ -480,6 +477,10 @@ impl Sim {
         }
         self.wait(1_000).await;
         self.call(|w| {
+            if w.things.get(id).is_none_or(|t| t.instances.is_empty()) {
+                // Nothing is there to be probed, as after a reboot: that is for the look to say.
+                return Outcome::Unknown;
+            }
             if w.manners_of(id).check_fails || !w.is_sound(id) {
                 return broke(Stage::Check, "GET / returned 500");
             }
@@ -512,7 +513,8 @@ fn push(w: &mut Inner, number: u64, route: &Option<AppRoute>) -> Outcome {
     let before = w.router.take();
     for target in before.iter().flat_map(|r| [&r.live, &r.standby]).flatten() {
         if !mentions(route.as_ref(), &target.environment) {
-            w.left.insert(target.environment.clone(), w.now);
+            let manners = w.manners_of(&target.environment);
+            w.left.insert(target.environment.clone(), (w.now, manners));
         }
     }
     w.router.clone_from(route);

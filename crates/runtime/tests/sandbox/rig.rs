@@ -214,10 +214,10 @@ impl Rig {
         }
         assert_eq!(done(self.sandbox.list().await), []);
         self.nothing_left();
-        let cgroups = Cgroups::detect(&self.config.subtree).expect("control groups");
-        cgroups.remove_subtree().expect("an empty subtree");
-        let table = self.config.table.clone();
-        let _ = std::process::Command::new("nft").args(["delete", "table", "inet", &table]).status();
+        assert!(self.sandbox.leave().await.expect("nothing holds it"), "the last one cleans up");
+        let tables =
+            std::process::Command::new("nft").args(["list", "tables"]).output().expect("nft runs").stdout;
+        assert!(!String::from_utf8_lossy(&tables).contains(&self.config.table), "a table is left");
     }
 
     /// Looks that no instance has left anything on the host.

@@ -14,6 +14,8 @@ mod people;
 mod protect;
 mod settings;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use access::{Caller, Peer, Proof, authenticate, no_csrf, session_of};
 pub(crate) use deployments::read as read_log;

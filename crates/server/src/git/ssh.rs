@@ -209,7 +209,8 @@ async fn serve<G: Gate>(
 ) {
     let _ = stream.set_nodelay(true);
     let (known, mut is_known) = watch::channel(false);
-    let handler = Handler { git, user: None, known, channels: HashMap::new() };
+    let places = Arc::new(Semaphore::new(MAX_CHANNELS));
+    let handler = Handler { git, user: None, known, places, channels: HashMap::new() };
     let greeted = tokio::time::timeout(LOGIN, server::run_stream(config, stream, handler)).await;
     let Ok(Ok(mut session)) = greeted else { return };
     let handle = session.handle();
@@ -240,6 +241,8 @@ struct Handler<G> {
     git: Git<G>,
     user: Option<String>,
     known: watch::Sender<bool>,
+    /// One for each channel until its command has ended.
+    places: Arc<Semaphore>,
     channels: HashMap<ChannelId, Waiting>,
 }
 
@@ -247,6 +250,7 @@ struct Handler<G> {
 struct Waiting {
     channel: Channel<Msg>,
     protocol: Option<String>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<G: Gate> Handler<G> {
@@ -301,10 +305,8 @@ impl<G: Gate> server::Handler for Handler<G> {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if self.channels.len() >= MAX_CHANNELS {
-            return Ok(());
-        }
-        self.channels.insert(channel.id(), Waiting { channel, protocol: None });
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(()) };
+        self.channels.insert(channel.id(), Waiting { channel, protocol: None, _place: place });
         reply.accept().await;
         Ok(())
     }
@@ -382,14 +384,15 @@ impl<G: Gate> server::Handler for Handler<G> {
 
 /// Serves one command on its channel.
 async fn converse<G: Gate>(git: Git<G>, who: Principal, service: Service, name: String, waiting: Waiting) {
-    let (ears, mouth) = waiting.channel.split();
+    let Waiting { channel, protocol, _place } = waiting;
+    let (ears, mouth) = channel.split();
     let visit = match git.visit(who, name).await {
         Ok(visit) => visit,
         Err(error) => {
             return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(());
         }
     };
-    let (running, streams) = match git.start(visit, service, Talk::Stateful, waiting.protocol).await {
+    let (running, streams) = match git.start(visit, service, Talk::Stateful, protocol).await {
         Ok(started) => started,
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a git command could not be served");
