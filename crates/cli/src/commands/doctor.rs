@@ -27,9 +27,8 @@ pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
     if bad == 0 {
         return Ok(());
     }
-    let plural = if bad == 1 { "thing is" } else { "things are" };
-    Err(Error::new(Kind::Verdict, format!("{bad} {plural} not as they should be"))
-        .hint("each says its remedy above"))
+    let message = format!("{bad} of {} findings are not as they should be", findings.len());
+    Err(Error::new(Kind::Verdict, message).hint("each says its remedy above"))
 }
 
 fn line(out: &Out, finding: &FindingView) -> String {

@@ -20,8 +20,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Python, if it is where instances find it.
-    pub(super) fn choose() -> Self {
+    /// The one of this name; for `auto` Python, if it is where instances find it.
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "python" => return Self::Python,
+            "static" => return Self::Static,
+            _ => {}
+        }
         let there =
             ["/usr/bin/python3", "/usr/local/bin/python3"].iter().any(|path| Path::new(path).exists());
         if there { Self::Python } else { Self::Static }
@@ -31,7 +36,7 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Python => "a Python app (standard library only)",
-            Self::Static => "a static site (there is no python3 in /usr/bin)",
+            Self::Static => "a static site",
         }
     }
 }

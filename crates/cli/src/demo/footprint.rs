@@ -117,11 +117,14 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
-/// Resident memory of a process and everything below it, in KiB.
+/// Memory of a process and everything below it, in KiB: its own pages, and its share of those that it has in common with others (of the same
+/// binary, for example).
 pub(super) fn memory_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let own =
-        status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let read = |file: &str, field: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    let own = read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:"));
     own.unwrap_or(0) + children(pid).into_iter().map(memory_kib).sum::<u64>()
 }
 

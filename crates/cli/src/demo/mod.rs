@@ -40,6 +40,9 @@ pub(crate) struct DemoArgs {
     /// How instances run.
     #[arg(long, default_value = "auto", value_parser = ["auto", "sandbox", "process"])]
     runtime: String,
+    /// What is deployed: a Python app, or a static site; `auto` is Python where there is one.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "python", "static"])]
+    app: String,
     /// Requests per second that the load client begins.
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(20..=5000))]
     rate: u32,
@@ -49,7 +52,7 @@ pub(crate) struct DemoArgs {
 pub(crate) fn run(context: &Context, args: DemoArgs) -> Result<()> {
     interrupt::listen()?;
     let show = Show::new(context.out.clone());
-    let mut stage = Stage::prepare(&args.runtime)?;
+    let mut stage = Stage::prepare(&args.runtime, &args.app)?;
     let told = tell(&show, &mut stage, args.rate);
     let summary = match told {
         Ok(summary) => summary,

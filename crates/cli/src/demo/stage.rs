@@ -31,6 +31,7 @@ const GONE: Duration = Duration::from_secs(60);
 pub(super) struct Stage {
     directory: Option<TempDir>,
     path: PathBuf,
+    kind: app::Kind,
     /// Where the router listens.
     pub(super) edge: SocketAddr,
     api: SocketAddr,
@@ -45,7 +46,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Makes the directory and the configuration. Nothing runs yet but the mail server.
-    pub(super) fn prepare(runtime: &str) -> Result<Self> {
+    pub(super) fn prepare(runtime: &str, app: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("teal-demo-").tempdir();
         let directory = directory.map_err(|e| Error::because("no temporary directory can be made", e))?;
         let path = directory.path().to_owned();
@@ -58,7 +59,7 @@ impl Stage {
             .map_err(|e| Error::because("the configuration cannot be written", e))?;
         let footprint = Footprint { data, pool, names: Vec::new() };
         let directory = Some(directory);
-        Ok(Self { directory, path, edge, api, router: None, server: None, client: None, mailbox, footprint })
+        Ok(Self { kind: app::Kind::of(app), directory, path, edge, api, router: None, server: None, client: None, mailbox, footprint })
     }
 
     /// Starts the router and waits until it serves.
@@ -199,7 +200,7 @@ impl Stage {
 
     /// A checkout of the app in here.
     pub(super) fn checkout(&self) -> Result<app::App> {
-        app::App::init(app::Kind::choose(), self.path.join("checkout"))
+        app::App::init(self.kind, self.path.join("checkout"))
     }
 
     /// `teal NAME --config …`, in a process group of its own: Ctrl-C is ours to handle.

@@ -224,7 +224,8 @@ impl Story<'_> {
         self.show.step(format!("git push {remote} HEAD:main"));
         let mut child = self.app.checkout.push(client, &remote, "main", false)?;
         if let Some(stderr) = child.stderr.take() {
-            git::relay(stderr, |line| self.show.quote(line));
+            let mut quotes = self.show.quotes();
+            git::relay(stderr, |line| quotes.line(line));
         }
         child.wait().map_err(|e| Error::because("git cannot be waited for", e))
     }
