@@ -1,10 +1,11 @@
 //! Reads the logs that instances write ([`LogLine`]s in a file that is rotated to `.1`): the last lines, and what is new.
 //! What an instance writes is hostile: lines that do not parse are passed over, and no call reads more than a bounded part.
 
+use nix::fcntl::OFlag;
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 use teal_runtime::LogLine;
@@ -82,7 +83,8 @@ fn rotated(path: &Path) -> PathBuf {
 }
 
 fn opened(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    // The directory belongs to the instance: a link in it must not lead the server anywhere.
+    match OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -150,6 +150,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     ready(&facts);
     let routes = api::router(platform).merge(git.http());
     serve(http, routes).await;
+    leave(&world.runtime).await;
     Ok(())
 }
 
@@ -225,7 +226,16 @@ async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
     opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-pub(crate) async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
+pub(crate) /// Takes this server's rules and groups off the host, if no instance needs them any more.
+async fn leave(runtime: &Any) {
+    if let Any::Sandbox(sandbox) = runtime {
+        if let Err(error) = sandbox.leave().await {
+            tracing::warn!(%error, "the host's network rules stay; the next start takes them over");
+        }
+    }
+}
+
+async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Data { path, source }
