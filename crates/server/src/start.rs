@@ -226,7 +226,7 @@ async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
     opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
 }
 
-pub(crate) /// Takes this server's rules and groups off the host, if no instance needs them any more.
+/// Takes this server's rules and groups off the host, if no instance needs them any more.
 async fn leave(runtime: &Any) {
     if let Any::Sandbox(sandbox) = runtime {
         if let Err(error) = sandbox.leave().await {
@@ -235,7 +235,7 @@ async fn leave(runtime: &Any) {
     }
 }
 
-async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
+pub(crate) async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Data { path, source }
