@@ -22,7 +22,7 @@ use teal_e2e::{Behaviour, Host, Pushed, Repository, python_app, until};
 
 /// Settings with which waiting is short.
 fn quick() -> Value {
-    json!({"bake_s": 1, "drain_s": 5, "off_after_s": 600, "upgraded_s": 2, "start_deadline_s": 60})
+    json!({"bake_s": 1, "drain_s": 5, "off_after_s": 600, "upgraded_s": 60, "start_deadline_s": 60})
 }
 
 /// An app that is made and not deployed yet.
