@@ -1,6 +1,5 @@
 // Keeps open pages current. Every page reads the same without it.
 "use strict";
-
 (() => {
   const MAX_LINES = 2000;
   const streams = new Map();
