@@ -4,7 +4,7 @@ use super::{Error, Platform, Result};
 use crate::{log::rfc3339, world::now};
 use teal_core::{
     api::{ButtonView, CommitView, DeploymentView, EventView, FailureView, LiveView, PhaseView, SpareView, StatusView},
-    deploy::{self, Commit, Deployment, End, Environment, Kind, Phase, Rows, State, WakeTarget},
+    deploy::{self, Commit, Deployment, End, Environment, Kind, Phase, Rows, State, Verdict, WakeTarget},
     id::{AppId, DeploymentId},
     route::Colour,
     time::Time,
@@ -169,10 +169,16 @@ fn deployment_view(deployment: &Deployment, colour: Option<Colour>) -> Deploymen
         commit: deployment.commit.as_ref().map(commit),
         colour,
         started_at: rfc3339(deployment.times.queued),
-        ended_at: deployment.times.ended.or(deployment.times.served).map(rfc3339),
+        ended_at: verdict_at(deployment).map(rfc3339),
         failure: failure(deployment),
         phases: phases(deployment),
     }
+}
+
+/// When it got its verdict: served, for what went live and stayed there until something newer came.
+fn verdict_at(deployment: &Deployment) -> Option<Time> {
+    let times = &deployment.times;
+    if deployment.verdict() == Verdict::Ok { times.served.or(times.ended) } else { times.ended }
 }
 
 /// Why it did not stay in production, in words: also for those that were cancelled or superseded.
