@@ -1,6 +1,7 @@
 //! End-to-end tests, one or more for each numbered behaviour: real git, real processes, real mail, a load client that counts every request.
 //! They run one after another; each has a whole Teal of its own and leaves nothing behind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::print_stdout, reason = "figures are printed, never asserted")]
 
 mod bad_green;
 mod cancel;
