@@ -77,7 +77,8 @@ fn one(copy: &Path, root: &Path, patch: &Path, target: &Path) -> Result<Fate> {
 /// The first promise that was broken, and the first story that ended otherwise than it must.
 fn culprit(text: &str) -> String {
     let promise = text.lines().find(|l| l.starts_with("TEAL_SEED=")).and_then(|l| l.split("[\"").nth(1));
-    let promise = promise.map(|p| p.split("\"").next().unwrap_or(p).to_owned());
+    let promise =
+        promise.map(|p| p.split("\", \"").next().unwrap_or(p).trim_end_matches("\"]").replace('\\', ""));
     let mut lines = text.lines().skip_while(|l| !l.contains("stories went wrong"));
     let story = lines.nth(1).map(|s| s.trim().to_owned());
     let crash =

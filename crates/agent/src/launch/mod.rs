@@ -66,6 +66,8 @@ fn tell(message: &Launched) -> Result<(), Error> {
 
 fn launch() -> Result<Forked, Error> {
     sys::close_from(3).doing("close inherited descriptors")?;
+    // It was started through a descriptor, whose number would be its name. Only for whoever looks at a list of processes.
+    let _ = nix::sys::prctl::set_name(c"teal-agent");
     let Some(launch) = frame::read::<Launch>(&mut io::stdin(), MAX_LAUNCH)? else {
         return Err(Error::Refused("no configuration on standard input".to_owned()));
     };

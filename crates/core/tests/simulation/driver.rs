@@ -203,14 +203,29 @@ impl<'a> Driver<'a> {
         self.sim.lock().crashed = false;
     }
 
-    /// Drops a task; by chance its effect was beyond recall.
-    fn abort(&mut self, mut task: Pin<Box<dyn Future<Output = Outcome> + 'a>>) {
+    /// Drops a task; by chance its effect was beyond recall. Gives its answer, if it came to one.
+    fn abort(&mut self, mut task: Pin<Box<dyn Future<Output = Outcome> + 'a>>) -> Option<Outcome> {
         let jitter = self.sim.lock().chaos.jitter;
-        if jitter && self.rng.chance(50) {
-            self.sim.lock().hurry = true;
-            let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-            drop(polled);
-            self.sim.lock().hurry = false;
+        if !jitter || self.rng.chance(50) {
+            return None;
+        }
+        self.sim.lock().hurry = true;
+        let polled = task.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        self.sim.lock().hurry = false;
+        match polled {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        }
+    }
+
+    /// An answer that comes after its step was given up: the machine must not want it.
+    fn too_late(&mut self, step: &Step, outcome: &Outcome) {
+        self.trace(&format!("   too late {} {outcome:?}", step.key()));
+        if let Ok(true) = now_or_never(engine::answer(self.sim, &self.app, step, outcome)) {
+            self.sim
+                .lock()
+                .violations
+                .push(format!("an answer that nobody wants is dropped: {}", step.key()));
         }
     }
 
@@ -220,7 +235,9 @@ impl<'a> Driver<'a> {
             if let Some(place) = self.tasks.iter().position(|(step, _)| step.key() == *key) {
                 let (step, task) = self.tasks.remove(place);
                 self.trace(&format!("   aborts {}", step.key()));
-                self.abort(task);
+                if let Some(outcome) = self.abort(task) {
+                    self.too_late(&step, &outcome);
+                }
             }
         }
         let now = self.sim.now();

@@ -11,6 +11,7 @@
 
 mod crashes;
 mod driver;
+mod effects;
 mod promises;
 mod random;
 mod rng;

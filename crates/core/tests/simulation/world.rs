@@ -10,9 +10,9 @@ use std::{
     task::{Context, Poll},
 };
 use teal_core::{
-    deploy::{Change, Deployment, Event, Fact, Failure, Mail, Outcome, Rows, Stage, State, Step, mentions},
-    engine::{Committed, World, done},
-    id::{AppId, DeploymentId, EnvironmentId, InstanceId, ReleaseId},
+    deploy::{Change, Deployment, Event, Mail, Outcome, Rows, State, Step},
+    engine::{Committed, World},
+    id::{AppId, DeploymentId, EnvironmentId, InstanceId},
     route::{AppRoute, Backend},
     time::Time,
 };
@@ -138,16 +138,16 @@ impl Sim {
         self.0.lock().expect("no panic while locked")
     }
 
-    fn wait(&self, ms: u64) -> Wait<'_> {
+    pub(crate) fn wait(&self, ms: u64) -> Wait<'_> {
         Wait { sim: self, ms, until: None }
     }
 
-    fn wait_until(&self, at: Time) -> Wait<'_> {
+    pub(crate) fn wait_until(&self, at: Time) -> Wait<'_> {
         Wait { sim: self, ms: 0, until: Some(at) }
     }
 
     /// A call of the outside that may be the last thing that the process does, or whose answer may be lost.
-    fn call(&self, act: impl FnOnce(&mut Inner) -> Outcome) -> Outcome {
+    pub(crate) fn call(&self, act: impl FnOnce(&mut Inner) -> Outcome) -> Outcome {
         let mut inner = self.lock();
         inner.calls += 1;
         let (fate, n) = (inner.fate(), inner.calls);
@@ -205,16 +205,16 @@ impl Inner {
         row.and_then(|e| self.manners.get(&e.commit.id)).cloned().unwrap_or_default()
     }
 
-    fn address(&mut self) -> SocketAddr {
+    pub(crate) fn address(&mut self) -> SocketAddr {
         self.next_port += 1;
         SocketAddr::from(([10, 0, (self.next_port >> 8) as u8, (self.next_port & 255) as u8], 8080))
     }
 
-    fn thing(&mut self, environment: &EnvironmentId) -> &mut Thing {
+    pub(crate) fn thing(&mut self, environment: &EnvironmentId) -> &mut Thing {
         self.things.entry(environment.clone()).or_default()
     }
 
-    fn start(&mut self, environment: &EnvironmentId, id: &InstanceId) -> Backend {
+    pub(crate) fn start(&mut self, environment: &EnvironmentId, id: &InstanceId) -> Backend {
         if self.removed.contains(environment) {
             self.violations.push(format!("gone is never raised: {environment}"));
         }
@@ -234,7 +234,7 @@ impl Inner {
         Backend { instance: id.clone(), address: inst.address }
     }
 
-    fn lower(&mut self, environment: &EnvironmentId, to: Life) {
+    pub(crate) fn lower(&mut self, environment: &EnvironmentId, to: Life) {
         promises::before_lowering(self, environment);
         for inst in self.thing(environment).instances.values_mut() {
             inst.life = to;
@@ -251,7 +251,7 @@ impl Inner {
         })
     }
 
-    fn is_whole_or_asleep(&self, environment: &EnvironmentId) -> bool {
+    pub(crate) fn is_whole_or_asleep(&self, environment: &EnvironmentId) -> bool {
         let count =
             self.rows.as_ref().and_then(|r| r.environment(environment)).map_or(1, |e| e.count as usize);
         let there = |i: &&Inst| matches!(i.life, Life::Running | Life::Frozen);
@@ -279,7 +279,7 @@ impl Inner {
 }
 
 /// Waits for the simulation's clock.
-struct Wait<'a> {
+pub(crate) struct Wait<'a> {
     sim: &'a Sim,
     ms: u64,
     until: Option<Time>,
@@ -304,13 +304,6 @@ impl Future for Wait<'_> {
         if ready { Poll::Ready(()) } else { Poll::Pending }
     }
 }
-
-fn broke(stage: Stage, message: &str) -> Outcome {
-    Outcome::Broke { failure: Failure::new(stage, message) }
-}
-
-/// How often a probe looks, in milliseconds.
-const PROBE_MS: u64 = 1_000;
 
 impl World for Sim {
     type Error = Crash;
@@ -352,182 +345,7 @@ impl World for Sim {
     }
 
     async fn perform(&self, rows: &Rows, step: &Step) -> Outcome {
-        match step {
-            Step::Route { number, route } => {
-                self.wait(5).await;
-                let outcome = self.call(|w| push(w, *number, route));
-                self.wait(5).await;
-                outcome
-            }
-            Step::Take { environment } => {
-                self.wait(10).await;
-                self.call(|w| {
-                    w.thing(environment).instances.values_mut().for_each(|i| i.workers = false);
-                    done()
-                })
-            }
-            Step::Give { environment, .. } => {
-                self.wait(10).await;
-                self.call(|w| give(w, environment))
-            }
-            Step::Build { deployment, .. } => self.build(rows, deployment).await,
-            Step::Raise { environment, .. } => self.raise(rows, environment).await,
-            Step::Check { environment, .. } => self.check(environment).await,
-            Step::Watch { environment, until, .. } => self.watch(environment, *until).await,
-            Step::Repair { environment, instance, .. } => {
-                self.wait(2_000).await;
-                self.call(|w| {
-                    if w.manners_of(environment).repair_fails {
-                        return broke(Stage::Start, "it dies again");
-                    }
-                    let backend = w.start(environment, instance);
-                    Outcome::Done { fact: Fact::Repaired { backend } }
-                })
-            }
-            Step::Drain { environment, deadline, cap, .. } => {
-                let left = self.lock().left.get(environment).cloned();
-                let (since, manners) = left.unwrap_or_default();
-                self.wait_until(since.plus(manners.busy_ms).min(*deadline)).await;
-                self.wait_until(since.plus(manners.streams_ms).min(*cap)).await;
-                self.wait(20).await;
-                done()
-            }
-            Step::Sleep { environment, .. } => {
-                self.wait(50).await;
-                self.call(|w| {
-                    let whole = w.is_whole_or_asleep(environment);
-                    if w.manners_of(environment).cannot_sleep || !whole {
-                        return broke(Stage::Start, "it cannot be frozen");
-                    }
-                    w.lower(environment, Life::Frozen);
-                    done()
-                })
-            }
-            Step::Disk { environment, .. } => {
-                self.wait(500).await;
-                self.call(|w| {
-                    w.lower(environment, Life::Absent);
-                    w.thing(environment).snapshot = true;
-                    done()
-                })
-            }
-            Step::Off { environment, .. } => {
-                self.wait(300).await;
-                self.call(|w| {
-                    w.lower(environment, Life::Absent);
-                    w.thing(environment).snapshot = false;
-                    done()
-                })
-            }
-            Step::Remove { environment, .. } => {
-                self.wait(300).await;
-                self.call(|w| {
-                    w.lower(environment, Life::Absent);
-                    w.things.remove(environment);
-                    w.removed.insert(environment.clone());
-                    done()
-                })
-            }
-        }
-    }
-}
-
-impl Sim {
-    async fn build(&self, rows: &Rows, id: &DeploymentId) -> Outcome {
-        let commit = rows.deployment(id).and_then(|d| d.commit.clone()).map_or_else(String::new, |c| c.id);
-        let manners = self.lock().manners.get(&commit).cloned().unwrap_or_default();
-        if manners.build_hangs {
-            self.wait_until(Time(u64::MAX)).await;
-        }
-        self.wait(10_000).await;
-        self.call(|_| {
-            if manners.build_fails {
-                return broke(Stage::Build, "`npm ci` ended with 1");
-            }
-            let release: ReleaseId = format!("r-{commit}").parse().expect("legal");
-            Outcome::Done { fact: Fact::Built { release, cached: false } }
-        })
-    }
-
-    async fn raise(&self, rows: &Rows, id: &EnvironmentId) -> Outcome {
-        let ids: Vec<InstanceId> =
-            rows.environment(id).map(|e| e.instance_ids().collect()).unwrap_or_default();
-        let mut backends = Vec::new();
-        for instance in &ids {
-            self.wait(1_000).await;
-            let mut backend = None;
-            let outcome = self.call(|w| {
-                if w.manners_of(id).raise_fails {
-                    return broke(Stage::Start, "it exits with 1");
-                }
-                backend = Some(w.start(id, instance));
-                done()
-            });
-            match (outcome, backend) {
-                (Outcome::Done { .. }, Some(backend)) => backends.push(backend),
-                (other, _) => return other,
-            }
-        }
-        Outcome::Done { fact: Fact::Raised { backends } }
-    }
-
-    async fn check(&self, id: &EnvironmentId) -> Outcome {
-        if self.lock().manners_of(id).check_hangs {
-            self.wait_until(Time(u64::MAX)).await;
-        }
-        self.wait(1_000).await;
-        self.call(|w| {
-            if w.things.get(id).is_none_or(|t| t.instances.is_empty()) {
-                // Nothing is there to be probed, as after a reboot: that is for the look to say.
-                return Outcome::Unknown;
-            }
-            if w.manners_of(id).check_fails || !w.is_sound(id) {
-                return broke(Stage::Check, "GET / returned 500");
-            }
-            Outcome::Done { fact: Fact::Healthy { probes: vec!["GET / 200 in 3 ms".into()] } }
-        })
-    }
-
-    async fn watch(&self, id: &EnvironmentId, until: Time) -> Outcome {
-        loop {
-            let (now, sick) = {
-                let inner = self.lock();
-                (inner.now, inner.manners_of(id).sick || !inner.is_sound(id))
-            };
-            if sick {
-                return self.call(|_| broke(Stage::Bake, "three probes in a row failed"));
-            }
-            if now >= until || self.lock().hurry {
-                return self.call(|_| done());
-            }
-            self.wait(PROBE_MS * 5).await;
-        }
-    }
-}
-
-fn push(w: &mut Inner, number: u64, route: &Option<AppRoute>) -> Outcome {
-    if number < w.router_number {
-        return Outcome::Unknown;
-    }
-    w.router_number = number;
-    let before = w.router.take();
-    for target in before.iter().flat_map(|r| [&r.live, &r.standby]).flatten() {
-        if !mentions(route.as_ref(), &target.environment) {
-            let manners = w.manners_of(&target.environment);
-            w.left.insert(target.environment.clone(), (w.now, manners));
-        }
-    }
-    w.router.clone_from(route);
-    done()
-}
-
-fn give(w: &mut Inner, environment: &EnvironmentId) -> Outcome {
-    match w.things.get_mut(environment).and_then(|t| t.instances.get_mut(&environment.instance(0))) {
-        Some(inst) if inst.life == Life::Running => {
-            inst.workers = true;
-            done()
-        }
-        _ => Outcome::Unknown,
+        self.effect(rows, step).await
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an instance cannot see, reach or do.
 
-use crate::rig::{Rig, done};
+use crate::rig::{Rig, done, removed};
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt};
 use teal_runtime::{Runtime, State};
 
@@ -132,7 +132,7 @@ print("tried")
         spec.egress = egress;
         let (_, text) = rig.run(&spec).await;
         assert_eq!(text, "tried", "egress {egress}");
-        done(rig.sandbox.remove(&spec.id).await);
+        removed(&rig.sandbox, &spec.id).await;
         done(rig.sandbox.forget(&spec.id).await);
     }
     rig.close().await;

@@ -47,7 +47,9 @@ async fn a_build_that_writes_without_end_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_are_counted() {
     let Some(rig) = Rig::new() else { return };
-    let mut spec = rig.script("e-1-0", "for i in $(seq 200); do sleep 1000 & done 2>/dev/null; exit 0");
+    let mut spec = rig.script("e-1-0", "exec python3 forks.py");
+    let forks = "import os, time\nfor n in range(200):\n    if os.fork() == 0: time.sleep(1000)\n";
+    spec.tree = Tree::Sealed(rig.release(&[("forks.py", forks)]));
     spec.limits.pids = 30;
     done(rig.sandbox.ensure(&spec).await);
     rig.until(&spec.id, |state| {

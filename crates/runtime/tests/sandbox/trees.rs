@@ -1,6 +1,6 @@
 //! The app's directory and further ones: what is written where, and who owns it.
 
-use crate::rig::{Rig, done};
+use crate::rig::{Rig, done, removed};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, symlink},
@@ -32,7 +32,7 @@ async fn a_working_tree_keeps_what_is_built_and_its_owners() {
     spec.port = None;
     let (code, text) = rig.run(&spec).await;
     assert_eq!((code, text.lines().skip(1).collect::<Vec<_>>()), (0, vec!["app", "app"]), "{text}");
-    done(rig.sandbox.remove(&spec.id).await);
+    removed(&rig.sandbox, &spec.id).await;
     assert_eq!(fs::read_to_string(tree.join("out/file")).expect("built"), "built\n");
     for path in ["Makefile", "out", "out/file"] {
         let found = fs::metadata(tree.join(path)).expect("there");
@@ -60,7 +60,7 @@ async fn further_directories_are_written_only_if_they_may_be() {
         assert_eq!((code, text.as_str()), (0, "s\nrefused"));
         assert_eq!(fs::read_to_string(cache.join("file")).expect("kept"), "kept\n");
         assert_eq!(fs::metadata(cache.join("file")).expect("there").uid(), 0);
-        done(rig.sandbox.remove(&spec.id).await);
+        removed(&rig.sandbox, &spec.id).await;
         done(rig.sandbox.forget(&spec.id).await);
     }
     rig.close().await;

@@ -4,9 +4,9 @@
 
 use super::{
     builder::Builder,
+    cache,
     detect::{self, PORT},
     disk::Disk,
-    cache,
     follow::{Feed, STAGE, follow},
     job::{Built, Job},
     notes::{Ended, Notes},
@@ -17,11 +17,7 @@ use crate::{
     release::{self, Choice, Key, Meta, SealError, Sealed},
     world::now,
 };
-use std::{
-    io,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 use teal_core::{id::ReleaseId, time::Time};
 use teal_runtime::{Exit, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
@@ -58,7 +54,9 @@ impl<R: Runtime> Course<'_, R> {
         if let Some(release) = self.found(&key)? {
             if noted.is_none() {
                 self.say(&format!("Deploying commit ID {}", self.job.commit));
-                self.say(&format!("This commit was built before: release {release} is taken from the build cache"));
+                self.say(&format!(
+                    "This commit was built before: release {release} is taken from the build cache"
+                ));
             }
             self.clean().await;
             return Ok(Built { release, cached: noted.is_none() });
@@ -102,8 +100,15 @@ impl<R: Runtime> Course<'_, R> {
             self.say(&plan.because);
             plan.notes.iter().for_each(|note| self.say(note));
         }
-        let notes =
-            Notes { key: key.into(), started: now(), attempt, plan, raised: false, ended: None, failure: None };
+        let notes = Notes {
+            key: key.into(),
+            started: now(),
+            attempt,
+            plan,
+            raised: false,
+            ended: None,
+            failure: None,
+        };
         notes.save(&home).map_err(Stop::io("note a build"))?;
         Ok(notes)
     }
@@ -112,7 +117,9 @@ impl<R: Runtime> Course<'_, R> {
         let given = self.job.variables.get("APP_FOLDER").map(|folder| folder.trim());
         let folder = given.filter(|folder| !folder.is_empty()).map(|folder| {
             tree::inside(folder).ok_or_else(|| {
-                Stop::Broke(format!("APP_FOLDER={folder} leads out of the repository: give a folder inside it"))
+                Stop::Broke(format!(
+                    "APP_FOLDER={folder} leads out of the repository: give a folder inside it"
+                ))
             })
         });
         let (job, to) = (self.job, tree::of(&self.home()));
@@ -215,7 +222,8 @@ impl<R: Runtime> Course<'_, R> {
             return Err(Stop::Broke(failure));
         }
         let sealed = self.seal(notes).await?;
-        let key = if self.job.has("CC_DISABLE_BUILD_CACHE_UPLOAD") { self.own_key() } else { notes.key.clone() };
+        let key =
+            if self.job.has("CC_DISABLE_BUILD_CACHE_UPLOAD") { self.own_key() } else { notes.key.clone() };
         let remembered = self.builder.releases.remember(&key, &sealed.id);
         remembered.map_err(|error| Stop::Unknown(chain(&error)))?;
         sealed.notes.iter().for_each(|note| self.say(note));
@@ -258,7 +266,9 @@ impl<R: Runtime> Course<'_, R> {
             let _ = release::remove(&self.home());
         }
         match error {
-            release::Error::Seal(SealError::Io { source, .. }) => Stop::Unknown(format!("{}: {source}", chain(error))),
+            release::Error::Seal(SealError::Io { source, .. }) => {
+                Stop::Unknown(format!("{}: {source}", chain(error)))
+            }
             other => Stop::Unknown(chain(other)),
         }
     }

@@ -169,7 +169,7 @@ fn python_runs_a_module_a_command_or_a_procfile() {
     assert_eq!(plan.run.variables["PYTHONUNBUFFERED"], "1");
     let script = &plan.build.last().expect("a command").script;
     assert!(script.contains(
-        ".venv/bin/python -m pip install --disable-pip-version-check --no-input -r 'requirements.txt'"
+        ".venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off -r 'requirements.txt'"
     ));
     check_start(
         &[("requirements.txt", "")],

@@ -1,12 +1,6 @@
 //! Watches a build's sandbox until it ends: its log goes into the deployment's as it is written, its deadline ends it.
 
-use super::{
-    Plan,
-    course::Stop,
-    job::Job,
-    notes::Ended,
-    tail::Tail,
-};
+use super::{Plan, course::Stop, job::Job, notes::Ended, tail::Tail};
 use crate::{log::Logs, world::now};
 use std::{
     path::Path,
@@ -70,9 +64,9 @@ impl<'a> Feed<'a> {
     /// One line stays one line, also an empty one: how far it got is counted in lines.
     fn append(&self, group: &[LogLine]) {
         let Some(first) = group.first() else { return };
-        let text = group.iter().fold(String::new(), |text, line| {
-            text + &line.text.replace(['\n', '\r'], " ") + "\n"
-        });
+        let text = group
+            .iter()
+            .fold(String::new(), |text, line| text + &line.text.replace(['\n', '\r'], " ") + "\n");
         if let Err(error) = self.logs.append(self.deployment, Time(first.at), &first.stage, &text) {
             tracing::warn!(%error, deployment = %self.deployment, "the log of a build cannot be kept");
         }

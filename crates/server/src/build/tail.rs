@@ -48,7 +48,8 @@ impl Tail {
         let noted = fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Mark>(&bytes).ok());
         let mut tail = Self { log, mark, open: None, noted, skip: 0 };
         let files = [tail.log.clone(), tail.rotated()];
-        tail.open = noted.and_then(|noted| files.iter().find_map(|path| Open::at(path, Some(noted)).ok().flatten()));
+        tail.open =
+            noted.and_then(|noted| files.iter().find_map(|path| Open::at(path, Some(noted)).ok().flatten()));
         tail
     }
 

@@ -48,10 +48,18 @@ impl Type for Linux {
 
 /// A language that would be built elsewhere: nobody should wonder why its program is not there.
 fn unbuilt(source: &Source<'_>) -> Vec<String> {
-    let languages = [("go.mod", "Go"), ("Cargo.toml", "Rust"), ("composer.json", "PHP"), ("Gemfile", "Ruby"), ("pom.xml", "Java")];
+    let languages = [
+        ("go.mod", "Go"),
+        ("Cargo.toml", "Rust"),
+        ("composer.json", "PHP"),
+        ("Gemfile", "Ruby"),
+        ("pom.xml", "Java"),
+    ];
     let there = languages.into_iter().filter(|(file, _)| source.files.has(file));
     let note = |(file, language)| {
-        format!("{file} is there, but Teal does not build {language} by itself yet: set CC_BUILD_COMMAND if it has to be built")
+        format!(
+            "{file} is there, but Teal does not build {language} by itself yet: set CC_BUILD_COMMAND if it has to be built"
+        )
     };
     there.map(note).collect()
 }
