@@ -15,7 +15,13 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use serde_json::Value;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 use teal_core::{api::UserView, id::DeploymentId, time::Time};
 use teal_runtime::{
     any::Any,
@@ -61,11 +67,12 @@ impl Lab {
         lab
     }
 
-    /// A push of a commit that no repository has: its build cannot begin, so it fails.
+    /// A push of a commit that holds nothing: its build ends with a verdict before anything runs.
     pub(super) async fn failing_push(&self, name: &str) -> DeploymentId {
         let who = Principal { user: "admin".into(), way: Way::Git };
         let app = self.platform.find_app(name).await.expect("app");
-        let push = Push { commit: "ab".repeat(20), message: "Break it".into(), author: "Ada".into() };
+        let commit = empty_commit(&self.platform.repository(&app));
+        let push = Push { commit, message: "Break it".into(), author: "Ada".into() };
         self.platform.push(&who, &app, push).await.expect("taken")
     }
 
@@ -92,6 +99,20 @@ impl Lab {
     pub(super) async fn act(&self, app: &str, action: &Value) -> Answer {
         self.post(&format!("/api/v1/apps/{app}/actions"), action).await
     }
+}
+
+/// A repository with one commit of an empty tree.
+fn empty_commit(repository: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let git = Command::new("git").arg("-C").arg(repository).args(arguments).stdin(Stdio::null()).output();
+        let git = git.expect("git runs");
+        assert!(git.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&git.stderr));
+        String::from_utf8_lossy(&git.stdout).trim().to_owned()
+    };
+    std::fs::create_dir_all(repository).expect("directory");
+    git(&["init", "-q", "--bare"]);
+    let tree = git(&["mktree"]);
+    git(&["-c", "user.name=Ada", "-c", "user.email=ada@example.test", "commit-tree", &tree, "-m", "Break it"])
 }
 
 /// A text value without its quotes.

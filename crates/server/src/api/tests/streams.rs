@@ -46,11 +46,16 @@ impl Listener {
         }
     }
 
+    /// Everything to the end. A stream that only beats never ends by itself: all of it has to come in time.
     async fn all(mut self) -> Vec<Heard> {
         let mut heard = Vec::new();
-        while let Some(event) = self.next().await {
-            heard.push(event);
-        }
+        let whole = async {
+            while let Some(event) = self.next().await {
+                heard.push(event);
+            }
+        };
+        let ended = tokio::time::timeout(PATIENCE, whole).await;
+        assert!(ended.is_ok(), "the stream did not end: {heard:?}");
         heard
     }
 }
