@@ -60,15 +60,21 @@ impl Checkout {
         let exe =
             std::env::current_exe().map_err(|e| Error::because("the path of this program is unknown", e))?;
         let mut command = self.command();
+        let helper = format!("!{} __credential", quoted(&exe));
+        let mut settings = vec![("credential.helper", ""), ("credential.helper", helper.as_str())];
+        if is_loopback(client.url()) {
+            settings.push(("http.proxy", ""));
+        }
+        command.env("GIT_CONFIG_COUNT", settings.len().to_string());
+        for (number, (name, value)) in settings.into_iter().enumerate() {
+            command
+                .env(format!("GIT_CONFIG_KEY_{number}"), name)
+                .env(format!("GIT_CONFIG_VALUE_{number}"), value);
+        }
         command
-            .env("GIT_CONFIG_COUNT", "2")
-            .env("GIT_CONFIG_KEY_0", "credential.helper")
-            .env("GIT_CONFIG_VALUE_0", "")
-            .env("GIT_CONFIG_KEY_1", "credential.helper")
-            .env("GIT_CONFIG_VALUE_1", format!("!{} __credential", quoted(&exe)))
             .env("GIT_TERMINAL_PROMPT", "0")
             .env(URL, client.url())
-            .env(USER, client.git_user()?)
+            .env(USER, client.whoami()?.token)
             .env(SECRET, client.token())
             .args(["push", "--no-progress"])
             .args(force.then_some("--force"))
@@ -89,8 +95,20 @@ impl Checkout {
 /// The remote as this machine reaches it: the server may call itself by another address than the one that we are logged in to, and the token
 /// goes nowhere else.
 fn here(url: &str, remote: &str) -> String {
-    let path = remote.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(remote, |(_, path)| path);
+    let path =
+        remote.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or(remote, |(_, path)| path);
     format!("{url}/{path}")
+}
+
+/// Whether an address is this machine's own, which no proxy can reach.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let uri: Option<http::Uri> = url.parse().ok();
+    uri.and_then(|uri| uri.host().map(str::to_owned)).is_some_and(|host| {
+        let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || address.is_ok_and(|address| address.is_loopback())
+    })
 }
 
 /// Hands each line that git writes to `line`, without the `remote: ` before what the server said.
@@ -159,7 +177,10 @@ mod tests {
 
     #[test]
     fn a_push_goes_to_the_server_that_the_token_is_for() {
-        assert_eq!(here("http://127.0.0.1:1", "https://teal.example.org/shop.git"), "http://127.0.0.1:1/shop.git");
+        assert_eq!(
+            here("http://127.0.0.1:1", "https://teal.example.org/shop.git"),
+            "http://127.0.0.1:1/shop.git"
+        );
     }
 
     #[test]

@@ -60,7 +60,8 @@ pub(crate) fn server(context: &Context, args: ServerArgs) -> Result<()> {
     let mut config = configuration(args.config.as_deref())?;
     config.insecure_http |= args.insecure_http;
     log();
-    let program = std::env::current_exe().map_err(|e| Error::because("the path of this program is unknown", e))?;
+    let program =
+        std::env::current_exe().map_err(|e| Error::because("the path of this program is unknown", e))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::because("the server's threads cannot start", e))?;
     let ended = runtime.block_on(teal_server::run(config, program, |facts| announce(context, facts)));
@@ -74,7 +75,9 @@ pub(crate) fn server(context: &Context, args: ServerArgs) -> Result<()> {
 /// Says where the server is, and where its first token is: the token itself goes into no log.
 fn announce(context: &Context, facts: &teal_server::Facts) {
     let ssh = facts.ssh.map(|ssh| format!(", git over SSH on {ssh}")).unwrap_or_default();
-    context.out.say(format!("Teal serves on http://{}{ssh}; instances run under `{}`", facts.http, facts.runtime));
+    context
+        .out
+        .say(format!("Teal serves on http://{}{ssh}; instances run under `{}`", facts.http, facts.runtime));
     if let Some(token) = &facts.admin_token {
         let token = token.display();
         context.out.say(format!("log in with: teal login http://{} --token-file {token}", facts.http));
@@ -110,7 +113,12 @@ fn worker(args: &RouterArgs) -> Vec<std::ffi::OsString> {
 
 /// What this host can do.
 pub(crate) fn examine() -> Vec<FindingView> {
-    let view = |f: teal_runtime::doctor::Finding| FindingView { name: f.name, ok: f.ok, detail: f.detail, remedy: f.remedy };
+    let view = |f: teal_runtime::doctor::Finding| FindingView {
+        name: f.name,
+        ok: f.ok,
+        detail: f.detail,
+        remedy: f.remedy,
+    };
     teal_runtime::doctor::examine().into_iter().map(view).collect()
 }
 

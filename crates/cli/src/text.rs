@@ -28,14 +28,16 @@ pub(crate) fn colour(out: &Out, colour: Colour) -> String {
 pub(crate) fn age(at: &str) -> String {
     let Ok(then) = at.parse::<jiff::Timestamp>() else { return harmless(at) };
     let seconds = jiff::Timestamp::now().as_second() - then.as_second();
+    // What is to come is rounded up, what was is rounded down: neither is ever promised too early.
     if seconds < 0 {
-        format!("in {}", span(seconds.unsigned_abs()))
-    } else {
-        format!("{} ago", span(seconds.unsigned_abs()))
+        let away = seconds.unsigned_abs();
+        let unit = if away < 60 { 1 } else { 60 };
+        return format!("in {}", span(away.div_ceil(unit) * unit));
     }
+    format!("{} ago", span(seconds.unsigned_abs()))
 }
 
-/// A span in its two largest units at most.
+/// A span in its largest unit.
 pub(crate) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),

@@ -157,6 +157,11 @@ pub enum Request {
         /// Milliseconds until SIGKILL.
         deadline_ms: u64,
     },
+    /// End everything at once, because the instance did what it may not. Answered by [`Reply::Stopped`] when all is dead.
+    End {
+        /// For the instance's log: what it did.
+        reason: String,
+    },
     /// Start or stop the workers. Answered by [`Reply::Workers`], after a stop only when all of them and their children are dead.
     Workers {
         /// Whether they shall run.
@@ -175,7 +180,7 @@ pub enum Reply {
         /// Workers that run.
         workers: u32,
     },
-    /// To [`Request::Stop`].
+    /// To [`Request::Stop`] and [`Request::End`].
     Stopped {
         /// Something had to be killed at the deadline.
         killed: bool,

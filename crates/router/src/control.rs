@@ -44,8 +44,8 @@ const MAX_HELLO: usize = 64 * 1024;
 /// Connections at a time.
 const MAX_PEERS: usize = 16;
 
-/// How long all workers may take to confirm a table.
-const CONFIRM: Duration = Duration::from_secs(10);
+/// How long all workers may take to confirm a table: less than the server waits, so that it hears why.
+const CONFIRM: Duration = Duration::from_secs(5);
 
 /// The table and what hangs on it: changed by one request at a time.
 #[derive(Debug)]

@@ -15,7 +15,11 @@ use crate::{
     worker::Worker,
 };
 use http::{HeaderValue, Request, Response, StatusCode, Version, request::Parts};
-use hyper::{body::Incoming, client::conn::TrySendError, upgrade::OnUpgrade};
+use hyper::{
+    body::{Body as _, Incoming},
+    client::conn::TrySendError,
+    upgrade::OnUpgrade,
+};
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
@@ -46,6 +50,7 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let form = Form::asked(request.headers());
+    client.sends.set(!request.body().is_end_stream());
     let answer = match Journey::begin(worker, Rc::clone(&client), request) {
         Ok(journey) => journey.run().await,
         Err(page) => Err(page),
@@ -249,6 +254,7 @@ impl Journey {
                 ticket.counters().failed();
                 return Err(Miss::Over(Page::Broken(app.name.clone())));
             };
+            self.client.sends.set(false);
             let client = (client, Rc::clone(&self.client));
             return Ok(upgrade::begin(&self.worker, response, &protocol, client, (ticket, busy)));
         }

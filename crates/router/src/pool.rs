@@ -106,7 +106,7 @@ impl Pool {
     pub(crate) async fn connect(&self, peer: &Arc<Peer>) -> io::Result<Connection> {
         let stream = tokio::time::timeout(self.connect, TcpStream::connect(peer.address())).await??;
         stream.set_nodelay(true)?;
-        let wire = Wire::new(stream);
+        let wire = Wire::to_app(stream);
         let mut builder = http1::Builder::new();
         let handshake = builder.max_header_size(MAX_HEAD).handshake(TokioIo::new(Io(Arc::clone(&wire))));
         let (sender, driver) = handshake.await.map_err(io::Error::other)?;

@@ -1,6 +1,11 @@
 //! One client's connection: hyper's HTTP/1.1 engine, ended gently when the router stops and firmly when its environment is cut.
 
-use crate::{forward, traffic::Counters, traffic::cut_ordered, worker::Worker};
+use crate::{
+    forward,
+    traffic::{Counters, cut_ordered},
+    wire::{Io, Wire},
+    worker::Worker,
+};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -9,6 +14,7 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -25,6 +31,8 @@ pub(crate) struct Client {
     pub(crate) address: SocketAddr,
     order: RefCell<Option<Order>>,
     cut: Cell<bool>,
+    /// The last request had a body, of which something may be on its way yet, and the connection is still ours.
+    pub(crate) sends: Cell<bool>,
     /// Its place among the connections that this worker may have; an upgraded stream keeps it.
     _place: OwnedSemaphorePermit,
 }
@@ -37,7 +45,13 @@ impl std::fmt::Debug for Client {
 
 impl Client {
     pub(crate) fn new(address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        Self { address, order: RefCell::default(), cut: Cell::new(false), _place: place }
+        Self {
+            address,
+            order: RefCell::default(),
+            cut: Cell::new(false),
+            sends: Cell::new(false),
+            _place: place,
+        }
     }
 
     /// The request in hand belongs to this environment from now on: an order to cut it ends this connection.
@@ -78,7 +92,8 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, client: Cl
         let (worker, client) = (Rc::clone(&worker), Rc::clone(&client));
         service_fn(move |request| forward::answer(Rc::clone(&worker), Rc::clone(&client), request))
     };
-    let hyper = builder.serve_connection(TokioIo::new(stream), handler).with_upgrades();
+    let wire = Wire::to_client(stream);
+    let hyper = builder.serve_connection(TokioIo::new(Io(Arc::clone(&wire))), handler).with_upgrades();
     let mut hyper = pin!(hyper);
     let mut stopping = pin!(worker.stopping.cancelled());
     let (mut stopped, mut last): (bool, Option<Pin<Box<Sleep>>>) = (false, None);
@@ -102,6 +117,9 @@ pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, client: Cl
         last.as_mut().map_or(Poll::Pending, |last| last.as_mut().poll(cx))
     })
     .await;
+    if client.sends.get() {
+        let _ = tokio::time::timeout(LAST_BYTES, wire.exhaust()).await;
+    }
 }
 
 fn report(ended: hyper::Result<()>, client: SocketAddr) {

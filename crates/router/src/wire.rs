@@ -1,6 +1,7 @@
-//! A connection to an instance that knows how much was written to it, and can say whether the other side has closed it.
+//! A connection that knows how much was written to it, and can say whether the other side has closed it.
 //!
-//! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
+//! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere. It also survives what hyper
+//! would take for the end: an instance that answers and closes before it has read the whole request is still heard.
 
 use nix::{
     errno::Errno,
@@ -26,11 +27,34 @@ use tokio::{
 pub(crate) struct Wire {
     stream: TcpStream,
     written: AtomicU64,
+    /// The other end may close before it has read everything, and have answered.
+    patient: bool,
 }
 
 impl Wire {
-    pub(crate) fn new(stream: TcpStream) -> Arc<Self> {
-        Arc::new(Self { stream, written: AtomicU64::new(0) })
+    /// To an instance.
+    pub(crate) fn to_app(stream: TcpStream) -> Arc<Self> {
+        Arc::new(Self { stream, written: AtomicU64::new(0), patient: true })
+    }
+
+    /// To a client.
+    pub(crate) fn to_client(stream: TcpStream) -> Arc<Self> {
+        Arc::new(Self { stream, written: AtomicU64::new(0), patient: false })
+    }
+
+    /// Reads to the end and forgets what comes: closing before that would be a reset, which can take our last answer with it.
+    pub(crate) async fn exhaust(&self) -> io::Result<()> {
+        shut(&self.stream)?;
+        let mut rest = [0; 4096];
+        loop {
+            self.stream.readable().await?;
+            match self.stream.try_read(&mut rest) {
+                Ok(0) => return Ok(()),
+                Ok(_) => (),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Bytes that the kernel took from us so far.
@@ -59,9 +83,23 @@ impl Wire {
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
+                // Nothing more can be sent, but an answer may lie there. Reading finds it, or the end, and wakes whoever waits.
+                Err(error) if self.patient && is_closed(&error) => return Poll::Pending,
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+fn is_closed(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
+fn shut(stream: &TcpStream) -> io::Result<()> {
+    match shutdown(stream.as_raw_fd(), Shutdown::Write) {
+        // It is closed already: what was wanted.
+        Err(Errno::ENOTCONN) => Ok(()),
+        other => other.map_err(io::Error::from),
     }
 }
 
@@ -105,11 +143,6 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = shutdown(self.0.stream.as_raw_fd(), Shutdown::Write);
-        Poll::Ready(match shut {
-            // It is closed already: what was wanted.
-            Err(Errno::ENOTCONN) => Ok(()),
-            other => other.map_err(io::Error::from),
-        })
+        Poll::Ready(shut(&self.0.stream))
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Every test has its own data directory, subtree, pool and table, and looks at the end that nothing of it is left on the host.
 
+#![allow(clippy::print_stderr, reason = "a skipped test and a measured figure must be seen")]
+
 #[path = "sandbox/isolation.rs"]
 mod isolation;
 #[path = "sandbox/life.rs"]

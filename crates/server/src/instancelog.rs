@@ -1,10 +1,11 @@
 //! Reads the logs that instances write ([`LogLine`]s in a file that is rotated to `.1`): the last lines, and what is new.
 //! What an instance writes is hostile: lines that do not parse are passed over, and no call reads more than a bounded part.
 
+use nix::fcntl::OFlag;
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 use teal_runtime::LogLine;
@@ -82,7 +83,8 @@ fn rotated(path: &Path) -> PathBuf {
 }
 
 fn opened(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
+    // The directory belongs to the instance: a link in it must not lead the server anywhere.
+    match OpenOptions::new().read(true).custom_flags(OFlag::O_NOFOLLOW.bits()).open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
@@ -95,7 +97,8 @@ fn read_lines(mut file: File, offset: u64, lines: &mut Vec<LogLine>) -> io::Resu
     let mut bytes = Vec::new();
     file.take(MAX_READ).read_to_end(&mut bytes)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    let parsed = bytes[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let parsed =
+        bytes[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
     lines.extend(parsed);
     Ok(whole as u64)
 }
@@ -106,7 +109,9 @@ mod tests {
     use std::io::Write;
 
     fn line(text: &str) -> String {
-        serde_json::to_string(&LogLine { at: 1, stage: "start".into(), error: false, text: text.into() }).expect("serialises") + "\n"
+        serde_json::to_string(&LogLine { at: 1, stage: "start".into(), error: false, text: text.into() })
+            .expect("serialises")
+            + "\n"
     }
 
     fn texts(lines: Vec<LogLine>) -> Vec<String> {

@@ -44,7 +44,7 @@ struct Kept {
 pub(crate) fn run() -> ExitCode {
     let launched = launch();
     let message = match launched {
-        Ok(Forked::Agent { launch, kept, report }) => return agent(launch, kept, report),
+        Ok(Forked::Agent { launch, kept, report }) => return agent(*launch, kept, report),
         Ok(Forked::Launcher { agent }) => Launched::Agent { pid: agent.as_raw().cast_unsigned() },
         Err(error) => Launched::Failed { message: error.chain() },
     };
@@ -57,7 +57,7 @@ pub(crate) fn run() -> ExitCode {
 
 enum Forked {
     Launcher { agent: Pid },
-    Agent { launch: Launch, kept: Kept, report: File },
+    Agent { launch: Box<Launch>, kept: Kept, report: File },
 }
 
 fn tell(message: &Launched) -> Result<(), Error> {
@@ -66,6 +66,8 @@ fn tell(message: &Launched) -> Result<(), Error> {
 
 fn launch() -> Result<Forked, Error> {
     sys::close_from(3).doing("close inherited descriptors")?;
+    // It was started through a descriptor, whose number would be its name. Only for whoever looks at a list of processes.
+    let _ = nix::sys::prctl::set_name(c"teal-agent");
     let Some(launch) = frame::read::<Launch>(&mut io::stdin(), MAX_LAUNCH)? else {
         return Err(Error::Refused("no configuration on standard input".to_owned()));
     };
@@ -115,7 +117,7 @@ fn fork_agent(launch: Launch, kept: Kept) -> Result<Forked, Error> {
     match unsafe { fork() }.doing("fork the agent")? {
         ForkResult::Child => {
             drop(read);
-            Ok(Forked::Agent { launch, kept, report: File::from(write) })
+            Ok(Forked::Agent { launch: Box::new(launch), kept, report: File::from(write) })
         }
         ForkResult::Parent { child } => {
             drop(write);
@@ -147,7 +149,10 @@ fn agent(launch: Launch, kept: Kept, mut report: File) -> ExitCode {
         }
     }
     let ready = || report.write_all(b".").map(|()| drop(report));
-    pid1::run(launch.program, kept.listener, kept.log, ready)
+    // Nothing of the host stays open but the log's directory and the socket.
+    let Kept { identity, listener, log, null } = kept;
+    drop((identity, null));
+    pid1::run(launch.program, listener, log, ready)
 }
 
 /// The child's part: what needs its process namespace, then the end of all privileges.

@@ -17,6 +17,9 @@ use std::os::fd::OwnedFd;
 /// KILL (5), SETGID (6), SETUID (7): to start commands as the app's user and to end them.
 const KEPT: u64 = 1 << 5 | 1 << 6 | 1 << 7;
 
+/// One byte, in which no core fits: 0 would still start a program that the host has named to receive cores (`core_pattern` with a `|`).
+const MAX_CORE: rlim_t = 1;
+
 /// The most open files, unless the host allows less.
 const MAX_FILES: rlim_t = 65_536;
 
@@ -26,7 +29,7 @@ const MAX_LOCKED: rlim_t = 8 * 1024 * 1024;
 /// Lowers what the server's own limits may have left high. No limit is ever raised past what this process was given.
 pub(crate) fn limit_resources() -> Result<(), Error> {
     for (resource, most) in [
-        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_CORE, MAX_CORE),
         (Resource::RLIMIT_NOFILE, MAX_FILES),
         (Resource::RLIMIT_MEMLOCK, MAX_LOCKED),
     ] {

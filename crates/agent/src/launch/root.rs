@@ -140,5 +140,6 @@ fn file(path: &Path, text: &str) -> Result<(), Error> {
     let name = path.to_string_lossy().replace('/', "-");
     let source = Path::new("/etc").join(format!(".over{name}"));
     fs::write(&source, text).doing(what())?;
-    mounts::bind(&source, path)
+    mounts::bind(&source, path)?;
+    mounts::read_only(path, MsFlags::MS_NOSUID | MsFlags::MS_NODEV)
 }

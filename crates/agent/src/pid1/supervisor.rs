@@ -269,6 +269,13 @@ impl Supervisor {
                 self.begin_stop(Duration::from_millis(*deadline_ms).min(MAX_DEADLINE));
                 self.waiting.push((client, Awaits::Stopped));
             }
+            Request::End { reason } => {
+                let stage = self.stage().to_owned();
+                self.outputs.say(&stage, reason);
+                self.begin_stop(Duration::ZERO);
+                self.tick(Instant::now());
+                self.waiting.push((client, Awaits::Stopped));
+            }
             Request::Workers { run: true } => self.run_workers(client),
             Request::Workers { run: false } => {
                 self.workers_wanted = false;
@@ -305,14 +312,19 @@ impl Supervisor {
         }
     }
 
+    fn stage(&self) -> &str {
+        match &self.current {
+            Current::Command { number, .. } => &self.program.commands[*number].stage,
+            Current::Ended { stage, .. } => stage,
+        }
+    }
+
     fn phase(&self) -> Phase {
         match &self.current {
             Current::Command { number, .. } if self.is_last(*number) => {
                 Phase::Running { listening: listening::sockets() }
             }
-            Current::Command { number, .. } => {
-                Phase::Preparing { stage: self.program.commands[*number].stage.clone() }
-            }
+            Current::Command { .. } => Phase::Preparing { stage: self.stage().to_owned() },
             Current::Ended { stage, code } => Phase::Exited { stage: stage.clone(), code: *code },
         }
     }

@@ -27,13 +27,15 @@ pub(crate) struct Client {
 impl Client {
     /// A client of this server. Nothing is sent yet.
     pub(crate) fn new(credentials: Credentials) -> Self {
-        let config = Agent::config_builder()
+        let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .timeout_connect(Some(Duration::from_secs(10)))
-            .user_agent(concat!("teal/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Self { agent: config.new_agent(), credentials }
+            .user_agent(concat!("teal/", env!("CARGO_PKG_VERSION")));
+        if crate::git::is_loopback(&credentials.url) {
+            config = config.proxy(None);
+        }
+        Self { agent: config.build().new_agent(), credentials }
     }
 
     /// The server's address.
@@ -124,12 +126,11 @@ impl Client {
             return Error::new(kind_of(status), message)
                 .hint("check that the address is that of a Teal server of this version");
         };
-        let hint = match (view.hint, view.kind.as_str()) {
-            (Some(hint), _) => Some(hint),
-            (None, "unauthorised") => Some("log in again with `teal login`, or check TEAL_TOKEN".into()),
-            (None, "not_found") => Some("see `teal apps list` for what there is".into()),
-            (None, "internal") => Some("the server's own log says more".into()),
-            (None, _) => None,
+        let hint = match view.kind.as_str() {
+            // The server speaks to any client; ours has commands for it.
+            "unauthorised" => Some("log in again with `teal login`, or check TEAL_TOKEN".into()),
+            "internal" => view.hint.or_else(|| Some("the server's own log says more".into())),
+            _ => view.hint.map(|hint| crate::out::harmless(&hint)),
         };
         Error { kind: kind_of(status), message: crate::out::harmless(&view.message), hint }
     }

@@ -1,30 +1,21 @@
 //! The API's routes, each once. Names of methods say what is asked; nothing else in the CLI knows a path.
 
 use super::{Client, segment};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use teal_core::{
     api::{
         Accepted, Action, AppView, DeploymentView, FindingView, KeyView, LogView, NewApp, NewToken,
-        StatusView, TokenView, UserView, VariableView,
+        StatusView, TokenView, UserView, VariableView, WhoAmI,
     },
     id::DeploymentId,
 };
 
 impl Client {
-    /// What git over HTTP takes as the user's name beside the token's secret: the token's id.
-    pub(crate) fn git_user(&self) -> Result<String> {
-        let who: Value = self.get("whoami")?;
-        let text = |name: &str| who.get(name).and_then(Value::as_str).map(str::to_owned);
-        if let Some(token) = text("token") {
-            return Ok(token);
-        }
-        let user = text("user").ok_or_else(|| Error::because("the server does not say who we are", &who))?;
-        let mine = self.tokens()?.into_iter().filter(|token| token.user == user).map(|token| token.id);
-        let mine: Vec<String> = mine.collect();
-        // With several tokens the server has to find out by the secret which it is.
-        Ok(if let [only] = mine.as_slice() { only.clone() } else { user })
+    /// Who we are, and by which token: its id is the user's name for git over HTTP.
+    pub(crate) fn whoami(&self) -> Result<WhoAmI> {
+        self.get("whoami")
     }
 
     /// All apps.

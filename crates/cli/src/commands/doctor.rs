@@ -19,8 +19,7 @@ pub(crate) struct DoctorArgs {
 
 /// Examines the server's host, or this one.
 pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
-    let findings =
-if args.local { processes::examine() } else { context.client()?.doctor()? };
+    let findings = if args.local { processes::examine() } else { context.client()?.doctor()? };
     let bad = findings.iter().filter(|f| !f.ok).count();
     context
         .out
@@ -28,9 +27,8 @@ if args.local { processes::examine() } else { context.client()?.doctor()? };
     if bad == 0 {
         return Ok(());
     }
-    let plural = if bad == 1 { "thing is" } else { "things are" };
-    Err(Error::new(Kind::Verdict, format!("{bad} {plural} not as they should be"))
-        .hint("each says its remedy above"))
+    let message = format!("{bad} of {} findings are not as they should be", findings.len());
+    Err(Error::new(Kind::Verdict, message).hint("each says its remedy above"))
 }
 
 fn line(out: &Out, finding: &FindingView) -> String {

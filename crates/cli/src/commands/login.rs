@@ -17,7 +17,7 @@ const MAX_TOKEN: usize = 4096;
     after_help = "The token is asked for, or read from standard input or --token-file; never from the command line.
 
 Example:
-  sudo cat /var/lib/teal/admin-token | teal login http://127.0.0.1:8600"
+  sudo cat /var/lib/teal/admin.token | teal login http://127.0.0.1:8600"
 )]
 pub(crate) struct LoginArgs {
     /// The server's address.
@@ -33,10 +33,10 @@ pub(crate) fn run(context: &Context, args: LoginArgs) -> Result<()> {
     let url = credentials::normal(&args.server)?;
     let token = token(context, args.token_file.as_deref())?;
     let credentials = Credentials { url: url.clone(), token };
-    let apps = Client::new(credentials.clone()).apps()?.len();
+    let user = Client::new(credentials.clone()).whoami()?.user;
     let path = credentials::store(&credentials)?;
-    let view = serde_json::json!({ "url": url, "apps": apps, "stored": path });
-    context.out.show(&view, |_| format!("Logged in to {url} ({apps} apps). Stored in {}.", path.display()))
+    let view = serde_json::json!({ "url": url, "user": user, "stored": path });
+    context.out.show(&view, |_| format!("Logged in to {url} as {user}. Stored in {}.", path.display()))
 }
 
 fn token(context: &Context, file: Option<&std::path::Path>) -> Result<String> {
@@ -58,7 +58,7 @@ fn token(context: &Context, file: Option<&std::path::Path>) -> Result<String> {
         return Ok(token.to_owned());
     }
     Err(Error::usage("that is no token: it is empty, too long, or has spaces in it")
-        .hint("the server's first token is in the file `admin-token` of its data directory; `teal tokens create` makes more"))
+        .hint("the server's first token is in the file `admin.token` of its data directory; `teal tokens create` makes more"))
 }
 
 /// One line from the terminal that is not shown while it is typed.

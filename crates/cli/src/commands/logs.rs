@@ -10,25 +10,30 @@ use crate::{
 };
 use clap::Args;
 use std::time::Duration;
-use teal_core::{api::LogView, id::DeploymentId};
+use teal_core::{
+    api::{DeploymentView, LogView},
+    id::DeploymentId,
+};
 
 /// Between two questions for new lines.
 const PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without --deployment it is the live one's log; with --build the newest one's build.
+#[command(
+    after_help = "Without --deployment it is what the live version wrote; with --build the newest build.
 
 Examples:
   teal logs shop -f
   teal logs shop --build
-  teal logs shop --deployment d-01jx0000000000000000000000 --json")]
+  teal logs shop --deployment d-01jx0000000000000000000000 --json"
+)]
 pub(crate) struct LogsArgs {
     #[command(flatten)]
     app: AppName,
     /// Go on with new lines as they are written.
     #[arg(long, short)]
     follow: bool,
-    /// Only what the build wrote.
+    /// Only what was written before the start: the build.
     #[arg(long)]
     build: bool,
     /// This deployment's log.
@@ -39,17 +44,27 @@ pub(crate) struct LogsArgs {
     tail: Option<usize>,
 }
 
+/// A log, and up to when it is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Wanted {
+    deployment: DeploymentId,
+    /// The first instant that is no longer of interest; instants of one form sort as texts.
+    before: Option<String>,
+}
+
+impl Wanted {
+    fn is(&self, line: &LogView) -> bool {
+        self.before.as_ref().is_none_or(|before| line.at < *before)
+    }
+}
+
 /// Shows it.
 pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<()> {
     let (client, app) = (context.client()?, context.app(args.app.given())?);
-    let deployment = match &args.deployment {
-        Some(id) => id.clone(),
-        None => choose(&client, &app, args.build)?,
-    };
-    let wanted = |line: &LogView| !args.build || line.stage == "build";
+    let wanted = choose(&client, &app, &args)?;
     let (mut after, mut lines) = (0, Vec::new());
-    while let Some(more) = next(context, &client, &app, &deployment, &mut after)? {
-        lines.extend(more.into_iter().filter(wanted));
+    while let Some(more) = next(context, &client, &app, &wanted.deployment, &mut after)? {
+        lines.extend(more.into_iter().filter(|line| wanted.is(line)));
         // All of it is needed only for the tail: otherwise lines go out as they come.
         if args.tail.is_none() {
             show(&context.out, std::mem::take(&mut lines))?;
@@ -57,21 +72,49 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<()> {
     }
     let skip = args.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     show(&context.out, lines.split_off(skip))?;
-    if args.follow { follow(context, &client, &app, deployment, after, &args) } else { Ok(()) }
+    if args.follow { follow(context, &client, &app, wanted, after, &args) } else { Ok(()) }
 }
 
-/// The deployment whose log is meant when none is named.
-fn choose(client: &Client, app: &str, build: bool) -> Result<DeploymentId> {
-    let status = client.status(app)?;
-    let live = status.live.map(|live| live.deployment).filter(|_| !build);
-    let newest = || client.activity(app, 1).map(|rows| rows.into_iter().next().map(|row| row.deployment));
-    match live {
-        Some(id) => Ok(id),
-        None => newest()?.ok_or_else(|| {
-            Error::new(Kind::Refused, format!("{app} has no log: nothing was deployed yet"))
-                .hint("push a commit first (`teal deploy`)")
-        }),
+/// The log that is meant.
+fn choose(client: &Client, app: &str, args: &LogsArgs) -> Result<Wanted> {
+    let whole = |deployment| Wanted { deployment, before: None };
+    if args.build {
+        return build(client, app, args.deployment.as_ref());
     }
+    if let Some(id) = &args.deployment {
+        return Ok(whole(id.clone()));
+    }
+    let live = client.status(app)?.live;
+    // What an environment writes goes to the log of the deployment that made it, also after a wake of it.
+    let made = live.and_then(|live| live.environment.as_str().replacen("e-", "d-", 1).parse().ok());
+    match made {
+        Some(id) => Ok(whole(id)),
+        None => client
+            .activity(app, 1)?
+            .into_iter()
+            .next()
+            .map(|row| whole(row.deployment))
+            .ok_or_else(|| nothing(app)),
+    }
+}
+
+/// What a deployment wrote until its instances were started: the named one, or the newest one that built something.
+fn build(client: &Client, app: &str, named: Option<&DeploymentId>) -> Result<Wanted> {
+    let rows = match named {
+        Some(id) => vec![client.deployment(app, id)?],
+        None => client.activity(app, 1000)?,
+    };
+    let at =
+        |row: &DeploymentView, name: &str| row.phases.iter().find(|p| p.phase == name).map(|p| p.at.clone());
+    let built = rows.into_iter().find(|row| at(row, "building").is_some() || named.is_some());
+    built
+        .map(|row| Wanted { before: at(&row, "starting"), deployment: row.deployment })
+        .ok_or_else(|| nothing(app))
+}
+
+fn nothing(app: &str) -> Error {
+    Error::new(Kind::Refused, format!("{app} has no such log: nothing was deployed yet"))
+        .hint("push a commit first (`teal deploy`)")
 }
 
 fn next(
@@ -88,29 +131,30 @@ fn next(
     Ok(Some(lines))
 }
 
-/// New lines as they come. Follows the app: when another deployment goes live, its log goes on.
+/// New lines as they come. Follows the app: when another environment goes live, its log goes on.
 fn follow(
     context: &Context,
     client: &Client,
     app: &str,
-    mut id: DeploymentId,
+    mut wanted: Wanted,
     mut after: u64,
     args: &LogsArgs,
 ) -> Result<()> {
     loop {
-        if let Some(lines) = next(context, client, app, &id, &mut after)? {
-            let wanted = |line: &LogView| !args.build || line.stage == "build";
-            show(&context.out, lines.into_iter().filter(wanted).collect())?;
+        if let Some(lines) = next(context, client, app, &wanted.deployment, &mut after)? {
+            show(&context.out, lines.into_iter().filter(|line| wanted.is(line)).collect())?;
             continue;
         }
         std::thread::sleep(PAUSE);
-        if args.deployment.is_none() {
-            let now = choose(client, app, args.build).unwrap_or_else(|_| id.clone());
-            if now != id {
-                context.out.say(format!("— {now}"));
-                (id, after) = (now, 0);
-            }
+        if args.deployment.is_some() {
+            continue;
         }
+        let now = choose(client, app, args).unwrap_or_else(|_| wanted.clone());
+        if now.deployment != wanted.deployment {
+            context.out.say(format!("— {}", now.deployment));
+            after = 0;
+        }
+        wanted = now;
     }
 }
 

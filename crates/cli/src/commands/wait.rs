@@ -22,11 +22,9 @@ pub(crate) fn verdict(out: &Out, client: &Client, app: &str, id: &DeploymentId) 
         if view.state != "WIP" {
             return Ok(view);
         }
-        progress.now(&format!(
-            "{} · {}",
-            harmless(&view.phase),
-            view.commit.as_ref().map(text::commit).unwrap_or_default()
-        ));
+        let commit =
+            view.commit.as_ref().map(|commit| format!(" · {}", text::commit(commit))).unwrap_or_default();
+        progress.now(&format!("{}{commit}", harmless(&view.phase)));
         std::thread::sleep(PAUSE);
     }
 }

@@ -1,6 +1,9 @@
 //! The app that the demo deploys, from `examples/`: Python's standard library where instances can have it, else a static site.
 
-use crate::{error::{Error, Result}, git::Checkout};
+use crate::{
+    error::{Error, Result},
+    git::Checkout,
+};
 use std::path::{Path, PathBuf};
 
 const PYTHON: [(&str, &str); 2] = [
@@ -17,9 +20,15 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Python, if it is where instances find it.
-    pub(super) fn choose() -> Self {
-        let there = ["/usr/bin/python3", "/usr/local/bin/python3"].iter().any(|path| Path::new(path).exists());
+    /// The one of this name; for `auto` Python, if it is where instances find it.
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "python" => return Self::Python,
+            "static" => return Self::Static,
+            _ => {}
+        }
+        let there =
+            ["/usr/bin/python3", "/usr/local/bin/python3"].iter().any(|path| Path::new(path).exists());
         if there { Self::Python } else { Self::Static }
     }
 
@@ -27,7 +36,7 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Python => "a Python app (standard library only)",
-            Self::Static => "a static site (there is no python3 in /usr/bin)",
+            Self::Static => "a static site",
         }
     }
 }
@@ -42,10 +51,13 @@ pub(super) struct App {
 impl App {
     /// An empty repository in this directory.
     pub(super) fn init(kind: Kind, directory: PathBuf) -> Result<Self> {
-        std::fs::create_dir_all(&directory).map_err(|e| Error::because(format!("{} cannot be made", directory.display()), e))?;
+        std::fs::create_dir_all(&directory)
+            .map_err(|e| Error::because(format!("{} cannot be made", directory.display()), e))?;
         let checkout = Checkout::at(&directory);
         checkout.git(&["init", "--quiet", "--initial-branch=main"])?;
-        for (name, value) in [("user.name", "Ada Example"), ("user.email", "ada@example.org"), ("commit.gpgsign", "false")] {
+        for (name, value) in
+            [("user.name", "Ada Example"), ("user.email", "ada@example.org"), ("commit.gpgsign", "false")]
+        {
             checkout.git(&["config", name, value])?;
         }
         Ok(Self { kind, checkout, directory })
@@ -65,7 +77,10 @@ impl App {
                 self.checkout.git(&["rm", "--quiet", "index.html"])?;
                 self.write("README", "The page is gone.\n")?;
             }
-            Kind::Static => self.write("index.html", &STATIC.replace("data-version=\"v1\"", &format!("data-version=\"{version}\"")))?,
+            Kind::Static => self.write(
+                "index.html",
+                &STATIC.replace("data-version=\"v1\"", &format!("data-version=\"{version}\"")),
+            )?,
         }
         self.checkout.git(&["add", "--all"])?;
         self.checkout.git(&["commit", "--quiet", "--message", message])?;
@@ -74,6 +89,7 @@ impl App {
 
     fn write(&self, name: &str, text: &str) -> Result<()> {
         let path = self.directory.join(name);
-        std::fs::write(&path, text).map_err(|e| Error::because(format!("{} cannot be written", path.display()), e))
+        std::fs::write(&path, text)
+            .map_err(|e| Error::because(format!("{} cannot be written", path.display()), e))
     }
 }

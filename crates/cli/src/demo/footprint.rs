@@ -43,14 +43,20 @@ impl Footprint {
     /// Processes that name the data directory in their command line or environment, or are in it.
     fn processes(&self) -> Vec<String> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let processes = entries.filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()));
+        let processes =
+            entries.filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()));
         let told = |path: PathBuf| {
             let names = |name: &str| contains(&fs::read(path.join(name)).unwrap_or_default(), self.needle());
-            let inside = |name: &str| fs::read_link(path.join(name)).is_ok_and(|link| link.starts_with(&self.data));
+            let inside =
+                |name: &str| fs::read_link(path.join(name)).is_ok_and(|link| link.starts_with(&self.data));
             let ours = names("cmdline") || names("environ") || inside("cwd") || inside("root");
             ours.then(|| {
                 let comm = fs::read_to_string(path.join("comm")).unwrap_or_default();
-                format!("process {} ({})", path.file_name().unwrap_or_default().to_string_lossy(), comm.trim())
+                format!(
+                    "process {} ({})",
+                    path.file_name().unwrap_or_default().to_string_lossy(),
+                    comm.trim()
+                )
             })
         };
         processes.filter_map(|entry| told(entry.path())).collect()
@@ -94,7 +100,8 @@ impl Footprint {
 
     fn rules(&self) -> Vec<String> {
         let listed = Command::new("nft").args(["list", "table", "inet", "teal"]).output();
-        let text = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let text =
+            listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         // The table itself and the rules for the whole pool belong to the server; those of single addresses to instances.
         let whole = self.pool.cidr();
         let ours = text.lines().filter(|line| line.contains(&self.pool.prefix()) && !line.contains(&whole));
@@ -102,7 +109,7 @@ impl Footprint {
     }
 }
 
-fn directories(path: &Path) -> impl Iterator<Item = PathBuf> {
+fn directories(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir())
 }
 
@@ -110,16 +117,21 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     !part.is_empty() && text.windows(part.len()).any(|window| window == part)
 }
 
-/// Resident memory of a process and everything below it, in KiB.
+/// Memory of a process and everything below it, in KiB: its own pages, and its share of those that it has in common with others (of the same
+/// binary, for example).
 pub(super) fn memory_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let own = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let read = |file: &str, field: &str| {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).ok()?;
+        text.lines().find_map(|line| line.strip_prefix(field)?.split_whitespace().next()?.parse::<u64>().ok())
+    };
+    let own = read("smaps_rollup", "Pss:").or_else(|| read("status", "VmRSS:"));
     own.unwrap_or(0) + children(pid).into_iter().map(memory_kib).sum::<u64>()
 }
 
 fn children(pid: u32) -> Vec<u32> {
-    let tasks = directories(&PathBuf::from(format!("/proc/{pid}/task")));
-    let text = tasks.map(|task| fs::read_to_string(task.join("children")).unwrap_or_default()).collect::<String>();
+    let tasks = directories(Path::new(&format!("/proc/{pid}/task")));
+    let text =
+        tasks.map(|task| fs::read_to_string(task.join("children")).unwrap_or_default()).collect::<String>();
     text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
 }
 
@@ -132,7 +144,8 @@ mod tests {
         let directory = tempfile::tempdir().expect("directory");
         let pool = super::super::net::free_pool().expect("free");
         let footprint = Footprint { data: directory.path().to_owned(), pool, names: Vec::new() };
-        let mut child = Command::new("sleep").arg("60").current_dir(directory.path()).spawn().expect("starts");
+        let mut child =
+            Command::new("sleep").arg("60").current_dir(directory.path()).spawn().expect("starts");
         let found = footprint.find();
         child.kill().and_then(|()| child.wait()).expect("ends");
         assert!(found.iter().any(|one| one.contains(&format!("process {}", child.id()))), "{found:?}");

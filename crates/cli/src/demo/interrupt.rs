@@ -15,7 +15,11 @@ pub(super) fn listen() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let listen = move || {
         runtime.block_on(async {
-            let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+            let (Ok(mut int), Ok(mut term)) =
+                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+            else {
+                return;
+            };
             loop {
                 tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
                 INTERRUPTED.store(true, Ordering::Release);

@@ -28,11 +28,14 @@ fn text(head: &str, body: &str) -> String {
     let kind = header(head, "content-type").unwrap_or_default();
     if let Some((_, boundary)) = kind.split_once("boundary=") {
         let boundary = boundary.split(';').next().unwrap_or_default().trim_matches('"');
-        let mut parts = body.split(&format!("--{boundary}")).skip(1).filter_map(|part| part.trim_start().split_once("\n\n"));
+        let mark = format!("--{boundary}");
+        let mut parts = body.split(&mark).skip(1).filter_map(|part| part.trim_start().split_once("\n\n"));
         return parts.next().map(|(head, body)| text(head, body)).unwrap_or_default();
     }
     match header(head, "content-transfer-encoding").map(|e| e.to_ascii_lowercase()).as_deref() {
-        Some("base64") => lossy(STANDARD.decode(body.split_whitespace().collect::<String>()).unwrap_or_default()),
+        Some("base64") => {
+            lossy(STANDARD.decode(body.split_whitespace().collect::<String>()).unwrap_or_default())
+        }
         Some("quoted-printable") => lossy(quoted(body.replace("=\n", "").as_bytes(), b'=')),
         _ => body.to_owned(),
     }
@@ -82,7 +85,9 @@ fn quoted(bytes: &[u8], mark: u8) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
-        let hex = bytes.get(at + 1..at + 3).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        let hex = bytes
+            .get(at + 1..at + 3)
+            .and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
         match hex.filter(|_| *byte == mark) {
             Some(value) => {
                 decoded.push(value);

@@ -34,7 +34,8 @@ impl Mailbox {
             for stream in listener.incoming().flatten() {
                 let mails = Arc::clone(&received);
                 // A conversation that breaks off is the sender's trouble: it tries again.
-                let _ = std::thread::Builder::new().name("mail".into()).spawn(move || converse(&stream, mails));
+                let _ =
+                    std::thread::Builder::new().name("mail".into()).spawn(move || converse(&stream, mails));
             }
         };
         std::thread::Builder::new().name("mailbox".into()).spawn(accept).map_err(failed)?;
@@ -59,7 +60,8 @@ fn lock(mails: &Mutex<Vec<Mail>>) -> MutexGuard<'_, Vec<Mail>> {
 fn converse(stream: &TcpStream, mails: Arc<Mutex<Vec<Mail>>>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let peer = stream.peer_addr()?.ip();
-    let mut session = SessionBuilder::new("demo.teal.localhost").build(peer, Receiver { to: Vec::new(), data: Vec::new(), mails });
+    let mut session = SessionBuilder::new("demo.teal.localhost")
+        .build(peer, Receiver { to: Vec::new(), data: Vec::new(), mails });
     let (mut reader, mut writer) = (BufReader::new(stream), stream);
     session.greeting().write_to(&mut writer)?;
     let mut line = Vec::new();
@@ -131,7 +133,15 @@ mod tests {
         let mut stream = TcpStream::connect(mailbox.address()).expect("connects");
         let mut reader = BufReader::new(stream.try_clone().expect("clones"));
         let mut line = String::new();
-        for say in ["", "EHLO me\r\n", "MAIL FROM:<a@example.org>\r\n", "RCPT TO:<b@example.org>\r\n", "DATA\r\n", "Subject: it failed\r\n\r\nwhy\r\n..\r\n.\r\n", "QUIT\r\n"] {
+        for say in [
+            "",
+            "EHLO me\r\n",
+            "MAIL FROM:<a@example.org>\r\n",
+            "RCPT TO:<b@example.org>\r\n",
+            "DATA\r\n",
+            "Subject: it failed\r\n\r\nwhy\r\n..\r\n.\r\n",
+            "QUIT\r\n",
+        ] {
             stream.write_all(say.as_bytes()).expect("says");
             loop {
                 line.clear();

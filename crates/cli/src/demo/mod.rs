@@ -24,13 +24,15 @@ use stage::Stage;
 use story::Story;
 
 #[derive(Debug, Args)]
-#[command(after_help = "It works in a temporary directory, on free ports, and removes everything at the end. As root it runs instances in sandboxes;
+#[command(
+    after_help = "It works in a temporary directory, on free ports, and removes everything at the end. As root it runs instances in sandboxes;
 otherwise, or where namespaces are forbidden, as plain processes, and says so.
 
 Examples:
   teal demo
   teal demo --keep            leave it up, to look at the console
-  teal demo --runtime process --rate 50")]
+  teal demo --runtime process --rate 50"
+)]
 pub(crate) struct DemoArgs {
     /// Leave everything up at the end, and say where the console is.
     #[arg(long)]
@@ -38,6 +40,9 @@ pub(crate) struct DemoArgs {
     /// How instances run.
     #[arg(long, default_value = "auto", value_parser = ["auto", "sandbox", "process"])]
     runtime: String,
+    /// What is deployed: a Python app, or a static site; `auto` is Python where there is one.
+    #[arg(long, default_value = "auto", value_parser = ["auto", "python", "static"])]
+    app: String,
     /// Requests per second that the load client begins.
     #[arg(long, default_value_t = 150, value_parser = clap::value_parser!(u32).range(20..=5000))]
     rate: u32,
@@ -47,7 +52,7 @@ pub(crate) struct DemoArgs {
 pub(crate) fn run(context: &Context, args: DemoArgs) -> Result<()> {
     interrupt::listen()?;
     let show = Show::new(context.out.clone());
-    let mut stage = Stage::prepare(&args.runtime)?;
+    let mut stage = Stage::prepare(&args.runtime, &args.app)?;
     let told = tell(&show, &mut stage, args.rate);
     let summary = match told {
         Ok(summary) => summary,

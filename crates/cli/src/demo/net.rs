@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 /// Ports of 127.0.0.1 that are free now: all held at once while they are looked for, so that they differ.
 pub(super) fn free_ports(count: usize) -> Result<Vec<SocketAddr>> {
     let failed = |e| Error::because("no free port can be had on 127.0.0.1", e);
-    let listeners: std::io::Result<Vec<_>> = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
+    let listeners: std::io::Result<Vec<_>> =
+        (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
     listeners.and_then(|all| all.iter().map(TcpListener::local_addr).collect()).map_err(failed)
 }
 
@@ -16,7 +17,12 @@ pub(super) fn free_pool() -> Result<Pool> {
     let used = destinations(&routes);
     let candidates = (178..=250u8).map(|second| Pool(Ipv4Addr::new(10, second, 0, 0)));
     let mut free = candidates.filter(|pool| !used.iter().any(|(route, mask)| pool.overlaps(*route, *mask)));
-    free.next().ok_or_else(|| Error::new(crate::error::Kind::Other, "every network from 10.178.0.0 to 10.250.0.0 is in use on this host"))
+    free.next().ok_or_else(|| {
+        Error::new(
+            crate::error::Kind::Other,
+            "every network from 10.178.0.0 to 10.250.0.0 is in use on this host",
+        )
+    })
 }
 
 /// A /16.
@@ -69,7 +75,8 @@ mod tests {
                       v\t0400B20A\t00000000\t0001\t0\t0\t0\tFCFFFFFF\n";
         let used = destinations(routes);
         assert_eq!(used[1], (u32::from(Ipv4Addr::new(10, 178, 0, 4)), 0xffff_fffc));
-        let overlaps = |second| used.iter().any(|(r, m)| Pool(Ipv4Addr::new(10, second, 0, 0)).overlaps(*r, *m));
+        let overlaps =
+            |second| used.iter().any(|(r, m)| Pool(Ipv4Addr::new(10, second, 0, 0)).overlaps(*r, *m));
         assert!(overlaps(178) && !overlaps(179));
     }
 }

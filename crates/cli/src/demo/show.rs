@@ -57,11 +57,49 @@ impl Show {
         self.out.tell(format!("          {}", self.out.paint(Paint::Dim, format!("│ {}", harmless(text)))));
     }
 
+    /// Somebody else's lines as they come, the same one again and again shown once.
+    pub(super) fn quotes(&self) -> Quotes<'_> {
+        Quotes { show: self, last: String::new(), more: 0 }
+    }
+
     /// After a failure: the last lines of both processes' logs.
     pub(super) fn trouble(&self, stage: &Stage) {
         for (name, lines) in stage.logs() {
             self.warn(format!("the last lines of the {name}'s log:"));
             lines.iter().for_each(|line| self.quote(line));
         }
+    }
+}
+
+/// Lines as they come; see [`Show::quotes`].
+pub(super) struct Quotes<'a> {
+    show: &'a Show,
+    last: String,
+    more: u64,
+}
+
+impl Quotes<'_> {
+    /// One more line.
+    pub(super) fn line(&mut self, text: &str) {
+        if text == self.last {
+            self.more += 1;
+            return;
+        }
+        self.flush();
+        self.show.quote(text);
+        text.clone_into(&mut self.last);
+    }
+
+    fn flush(&mut self) {
+        if self.more > 0 {
+            self.show.quote(&format!("… and {} times more", self.more));
+        }
+        self.more = 0;
+    }
+}
+
+impl Drop for Quotes<'_> {
+    fn drop(&mut self) {
+        self.flush();
     }
 }

@@ -1,13 +1,6 @@
 //! The demo's Teal: a temporary directory, a configuration, the router and the server as processes of this very binary.
 
-use super::{
-    app,
-    footprint::Footprint,
-    interrupt::until,
-    mailbox::Mailbox,
-    net,
-    show::Show,
-};
+use super::{app, footprint::Footprint, interrupt::until, mailbox::Mailbox, net, show::Show};
 use crate::{
     client::Client,
     credentials::Credentials,
@@ -38,6 +31,7 @@ const GONE: Duration = Duration::from_secs(60);
 pub(super) struct Stage {
     directory: Option<TempDir>,
     path: PathBuf,
+    kind: app::Kind,
     /// Where the router listens.
     pub(super) edge: SocketAddr,
     api: SocketAddr,
@@ -52,7 +46,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Makes the directory and the configuration. Nothing runs yet but the mail server.
-    pub(super) fn prepare(runtime: &str) -> Result<Self> {
+    pub(super) fn prepare(runtime: &str, app: &str) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("teal-demo-").tempdir();
         let directory = directory.map_err(|e| Error::because("no temporary directory can be made", e))?;
         let path = directory.path().to_owned();
@@ -61,10 +55,22 @@ impl Stage {
         let [api, edge, ssh] = ports[..] else { return Err(Error::new(Kind::Other, "no free ports")) };
         let data = path.join("data");
         let text = configuration(&data, [api, edge, ssh], &pool.cidr(), runtime, mailbox.address());
-        fs::write(path.join("server.toml"), text).map_err(|e| Error::because("the configuration cannot be written", e))?;
+        fs::write(path.join("server.toml"), text)
+            .map_err(|e| Error::because("the configuration cannot be written", e))?;
         let footprint = Footprint { data, pool, names: Vec::new() };
         let directory = Some(directory);
-        Ok(Self { directory, path, edge, api, router: None, server: None, client: None, mailbox, footprint })
+        Ok(Self {
+            kind: app::Kind::of(app),
+            directory,
+            path,
+            edge,
+            api,
+            router: None,
+            server: None,
+            client: None,
+            mailbox,
+            footprint,
+        })
     }
 
     /// Starts the router and waits until it serves.
@@ -104,7 +110,11 @@ impl Stage {
     /// Kills the server as a crash would: SIGKILL.
     pub(super) fn kill_server(&mut self) -> Result<()> {
         let Some(mut server) = self.server.take() else { return Ok(()) };
-        server.kill().and_then(|()| server.wait()).map(drop).map_err(|e| Error::because("the server cannot be killed", e))
+        server
+            .kill()
+            .and_then(|()| server.wait())
+            .map(drop)
+            .map_err(|e| Error::because("the server cannot be killed", e))
     }
 
     /// The API.
@@ -146,7 +156,8 @@ impl Stage {
 
     /// After a failure: deletes the app as well as it can, so that nothing stays on the host, then ends the processes.
     pub(super) fn clear(&mut self) {
-        let away = self.server.as_mut().is_none_or(|server| server.try_wait().is_ok_and(|status| status.is_some()));
+        let away =
+            self.server.as_mut().is_none_or(|server| server.try_wait().is_ok_and(|status| status.is_some()));
         if away && self.client.is_some() {
             let _ = self.start_server();
         }
@@ -167,15 +178,23 @@ impl Stage {
             self.path = directory.keep();
         }
         let (server, router) = self.pids();
-        let pids = [server, router].into_iter().flatten().map(|pid| pid.to_string()).collect::<Vec<_>>().join(" ");
+        let pids =
+            [server, router].into_iter().flatten().map(|pid| pid.to_string()).collect::<Vec<_>>().join(" ");
         (self.server, self.router) = (None, None);
         let url = self.console();
         show.chapter("Everything stays up");
         show.step(format!("console    {url}"));
         show.step(format!("token      {} (mode 0600)", self.token().display()));
-        show.step(format!("the app    curl -H 'Host: {APP}.localhost' http://{}/   or http://{APP}.localhost:{}/", self.edge, self.edge.port()));
+        show.step(format!(
+            "the app    curl -H 'Host: {APP}.localhost' http://{}/   or http://{APP}.localhost:{}/",
+            self.edge,
+            self.edge.port()
+        ));
         show.step(format!("commands   teal login {url} --token-file {}", self.token().display()));
-        show.step(format!("to end it  teal apps delete {APP} --yes; kill {pids}; rm -r {}", self.path.display()));
+        show.step(format!(
+            "to end it  teal apps delete {APP} --yes; kill {pids}; rm -r {}",
+            self.path.display()
+        ));
         Ok(())
     }
 
@@ -192,13 +211,17 @@ impl Stage {
 
     /// A checkout of the app in here.
     pub(super) fn checkout(&self) -> Result<app::App> {
-        app::App::init(app::Kind::choose(), self.path.join("checkout"))
+        app::App::init(self.kind, self.path.join("checkout"))
     }
 
     /// `teal NAME --config …`, in a process group of its own: Ctrl-C is ours to handle.
     fn spawn(&self, name: &str, more: &[&str]) -> Result<Child> {
         let failed = |e| Error::because(format!("`teal {name}` cannot be started"), e);
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.path.join(format!("{name}.log"))).map_err(failed)?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path.join(format!("{name}.log")))
+            .map_err(failed)?;
         let exe = std::env::current_exe().map_err(failed)?;
         let mut command = Command::new(exe);
         command.arg(name).arg("--config").arg(self.path.join("server.toml")).args(more);
@@ -251,7 +274,13 @@ mod tests {
     #[test]
     fn the_configuration_is_one_that_the_server_takes() {
         let ports = net::free_ports(4).expect("free");
-        let text = configuration(Path::new("/tmp/a \"b\""), [ports[0], ports[1], ports[2]], "10.200.0.0/16", "process", ports[3]);
+        let text = configuration(
+            Path::new("/tmp/a \"b\""),
+            [ports[0], ports[1], ports[2]],
+            "10.200.0.0/16",
+            "process",
+            ports[3],
+        );
         let config: teal_server::config::Config = toml::from_str(&text).expect("parses");
         assert_eq!(config.data, Path::new("/tmp/a \"b\""));
         assert_eq!((config.listen, config.runtime.as_str()), (ports[0], "process"));

@@ -71,7 +71,18 @@ impl<'a> Story<'a> {
         let (server_mib, router_mib) = (mib(server), mib(router));
         let runtime = self.status()?.runtime;
         let faults = std::mem::take(&mut self.faults);
-        Ok(Summary { runtime, push_to_live_s, switch_ms, wake_ms, woken_from, converged_s, server_mib, router_mib, faults, load })
+        Ok(Summary {
+            runtime,
+            push_to_live_s,
+            switch_ms,
+            wake_ms,
+            woken_from,
+            converged_s,
+            server_mib,
+            router_mib,
+            faults,
+            load,
+        })
     }
 
     fn first_version(&mut self) -> Result<String> {
@@ -79,7 +90,8 @@ impl<'a> Story<'a> {
         let commit = self.app.commit("v1", false, "Say hello")?;
         self.expect(self.push()?.success(), "the push of version 1 ended with its verdict");
         let status = self.served(&commit)?;
-        let since = status.live.as_ref().map(|live| text::colour(&self.show.out(), live.colour)).unwrap_or_default();
+        let since =
+            status.live.as_ref().map(|live| text::colour(&self.show.out(), live.colour)).unwrap_or_default();
         self.show.good(format!("{} is live as {since}, runtime `{}`", text::short(&commit), status.runtime));
         status.warnings.iter().for_each(|warning| self.show.warn(warning));
         Ok(commit)
@@ -132,7 +144,10 @@ impl<'a> Story<'a> {
         self.expect(!self.push()?.success(), "the push of version 3 ended with a failure");
         let view = self.newest()?;
         let failure = view.failure.as_ref().map(text::failure).unwrap_or_default();
-        self.expect(view.state == "FAIL" && view.commit.is_some_and(|c| c.id == commit), "the deployment failed");
+        self.expect(
+            view.state == "FAIL" && view.commit.is_some_and(|c| c.id == commit),
+            "the deployment failed",
+        );
         failure.lines().take(4).for_each(|line| self.show.quote(line));
         let mails = until("the mail arrives", LONG, || {
             let mails = self.stage.mailbox.mails();
@@ -192,7 +207,9 @@ impl<'a> Story<'a> {
         self.served(commit)?;
         self.seen(rig, "v2")?;
         let converged = began.elapsed().as_secs_f64();
-        self.show.good(format!("the new server finished what the old one had begun: {converged:.1} s after its start"));
+        self.show.good(format!(
+            "the new server finished what the old one had begun: {converged:.1} s after its start"
+        ));
         self.rest()?;
         self.counted(rig);
         Ok(converged)
@@ -207,7 +224,8 @@ impl Story<'_> {
         self.show.step(format!("git push {remote} HEAD:main"));
         let mut child = self.app.checkout.push(client, &remote, "main", false)?;
         if let Some(stderr) = child.stderr.take() {
-            git::relay(stderr, |line| self.show.quote(line));
+            let mut quotes = self.show.quotes();
+            git::relay(stderr, |line| quotes.line(line));
         }
         child.wait().map_err(|e| Error::because("git cannot be waited for", e))
     }
@@ -222,7 +240,9 @@ impl Story<'_> {
 
     fn newest(&self) -> Result<DeploymentView> {
         let rows = self.stage.client()?.activity(APP, 1)?;
-        rows.into_iter().next().ok_or_else(|| Error::new(crate::error::Kind::Verdict, "the activity is empty after a push"))
+        rows.into_iter()
+            .next()
+            .ok_or_else(|| Error::new(crate::error::Kind::Verdict, "the activity is empty after a push"))
     }
 
     /// Waits until this commit is what the router serves.

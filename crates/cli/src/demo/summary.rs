@@ -42,9 +42,18 @@ impl Summary {
         let load = &self.load;
         let failed = if load.failed == 0 { Paint::Good } else { Paint::Bad };
         let switch = self.switch_ms.map_or_else(|| "—".into(), |ms| format!("{ms:.0} ms"));
-        let sockets = format!("{} opened, {} messages, {} cut", load.websockets.opened, load.websockets.messages, load.websockets.cut);
-        let streams = format!("{} opened, {} events, {} cut", load.streams.opened, load.streams.messages, load.streams.cut);
-        let posts = format!("{} acknowledged, {} recorded exactly once", load.posts.acknowledged, load.posts.recorded_once);
+        let sockets = format!(
+            "{} opened, {} messages, {} cut",
+            load.websockets.opened, load.websockets.messages, load.websockets.cut
+        );
+        let streams = format!(
+            "{} opened, {} events, {} cut",
+            load.streams.opened, load.streams.messages, load.streams.cut
+        );
+        let posts = format!(
+            "{} acknowledged, {} recorded exactly once",
+            load.posts.acknowledged, load.posts.recorded_once
+        );
         let rows = [
             ("requests", load.requests.to_string()),
             ("failed", out.paint(failed, load.failed.to_string())),
@@ -64,12 +73,14 @@ impl Summary {
         lines.extend(rows.iter().map(|(name, value)| format!("  {name:28}{value}")));
         for switch in &load.switches {
             let (p50, p99) = (switch.latency.p50_ms, switch.latency.p99_ms);
-            let around = format!("{} requests within 1 s, p50 {p50:.1} ms, p99 {p99:.1} ms", switch.requests_around);
+            let around =
+                format!("{} requests within 1 s, p50 {p50:.1} ms, p99 {p99:.1} ms", switch.requests_around);
             lines.push(format!("  {:28}{around}", format!("around {} → {}", switch.from, switch.to)));
         }
         let mark = |text: &String| format!("  {} {text}", out.paint(Paint::Bad, "✗"));
         lines.extend(self.faults.iter().chain(&load.why_not_valid).map(mark));
-        let failure = |f: &crate::rig::Failure| mark(&format!("{} {:?} {}: {}", f.at, f.lane, f.kind, f.detail));
+        let failure =
+            |f: &crate::rig::Failure| mark(&format!("{} {:?} {}: {}", f.at, f.lane, f.kind, f.detail));
         lines.extend(load.failures.iter().take(20).map(failure));
         lines.join("\n")
     }

@@ -61,7 +61,7 @@ impl State {
 
     fn record(&self, id: String) {
         let sabotaged =
-            self.switched.load(Ordering::Acquire) && self.answers.load(Ordering::Relaxed) % 10 == 0;
+            self.switched.load(Ordering::Acquire) && self.answers.load(Ordering::Relaxed).is_multiple_of(10);
         let times = match self.sabotage {
             Sabotage::RecordsTwice if sabotaged => 2,
             Sabotage::ForgetsPosts if sabotaged => 0,
@@ -130,7 +130,7 @@ type Body = BoxBody<Bytes, std::io::Error>;
 
 async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Body>, Infallible> {
     let number = state.answers.fetch_add(1, Ordering::Relaxed);
-    let sabotaged = state.switched.load(Ordering::Acquire) && number % 100 == 0;
+    let sabotaged = state.switched.load(Ordering::Acquire) && number.is_multiple_of(100);
     let head = Response::builder().header("x-version", state.version());
     if request.uri().path() == "/events" {
         return Ok(head.body(events(state)).expect("legal"));

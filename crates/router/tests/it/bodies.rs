@@ -184,3 +184,28 @@ fn head_requests_have_a_length_and_no_body() {
     }
     assert_eq!(app.seen.connections.load(Ordering::SeqCst), 1, "kept alive");
 }
+
+#[test]
+fn an_app_that_refuses_an_upload_early_is_heard() {
+    let mut rig = Rig::start();
+    let app = App::raw(Arc::<Seen>::default(), |mut stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") {
+            stream.read_exact(&mut byte).expect("a head");
+            head.push(byte[0]);
+        }
+        let answer = "HTTP/1.1 413 Too Large\r\nConnection: close\r\nContent-Length: 3\r\n\r\nno!";
+        stream.write_all(answer.as_bytes()).expect("writes");
+    });
+    rig.control.replace(vec![route("e-1", &[app.address])]);
+    for _ in 0..50 {
+        let mut client = Client::connect(rig.http()).expect("connects");
+        let head = format!("POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: {TOO_MUCH}\r\n\r\n");
+        client.send(head.as_bytes()).expect("sends");
+        client.send(&vec![b'x'; 300_000]).expect("sends");
+        let answer = client.answer().expect("an answer");
+        assert_eq!((answer.status, answer.text()), (413, "no!"));
+    }
+    assert_eq!(rig.control.counts("e-1").failed, 0);
+}

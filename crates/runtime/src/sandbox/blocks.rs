@@ -39,6 +39,7 @@ mod tests {
                 block,
                 port: None,
                 stage: String::new(),
+                working: None,
                 address: None,
                 agent: None,
             };

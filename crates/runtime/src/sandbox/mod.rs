@@ -10,6 +10,7 @@
 //! would need. This module decides nothing about *whether* an instance should run.
 
 mod blocks;
+mod config;
 mod launcher;
 mod layer;
 mod operator;
@@ -21,19 +22,21 @@ mod socket;
 mod spec;
 mod start;
 mod teardown;
+mod usage;
 
 use crate::{
     Exit, Failure, Inspection, InstanceSpec, Outcome, Runtime, State,
     cgroup::{self, Cgroups},
-    network::{self, Network, NetworkConfig},
+    network::{self, Network},
 };
+pub use config::Config;
 use layer::Layers;
 use places::Places;
 use record::Record;
 use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -52,41 +55,6 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// Workers have ten seconds to end; then the agent kills them.
 const WORKERS: Duration = Duration::from_secs(20);
-
-/// How sandboxes are made on this host.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// The server's data directory; everything of the runtime is in `run`, `network` and `logs` below it.
-    pub data: PathBuf,
-    /// A root directory whose `/usr` and public `/etc` instances get; the host's own without one.
-    pub image: Option<PathBuf>,
-    /// All instances' addresses come from here, as `10.177.0.0/16`.
-    pub pool: String,
-    /// The control group below which instances live.
-    pub subtree: String,
-    /// The nftables table that is ours alone.
-    pub table: String,
-    /// Private ranges that builds may reach, e.g. a mirror of a package registry, as `10.0.0.0/24`.
-    pub egress_allow: Vec<String>,
-    /// Who answers instances' questions for names; empty: the host's own name servers.
-    pub resolvers: Vec<SocketAddr>,
-}
-
-impl Config {
-    /// The defaults for one server per host.
-    #[must_use]
-    pub fn new(data: PathBuf) -> Self {
-        Self {
-            data,
-            image: None,
-            pool: "10.177.0.0/16".to_owned(),
-            subtree: "teal".to_owned(),
-            table: "teal".to_owned(),
-            egress_allow: Vec::new(),
-            resolvers: Vec::new(),
-        }
-    }
-}
 
 /// Why there are no sandboxes here.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +112,7 @@ pub(crate) struct Inner {
     program: launcher::Program,
     filters: Vec<Vec<u64>>,
     blocks: Mutex<()>,
+    counts: usage::Counts,
     busy: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -158,24 +127,39 @@ impl Sandbox {
         }
         let data = |source| Error::Data { path: config.data.clone(), source };
         let places = Places::make(config.data.clone()).map_err(data)?;
-        let inner = Inner {
+        let mut inner = Inner {
             image: config.image.clone().unwrap_or_else(|| PathBuf::from("/")),
             boot: record::boot_id().map_err(data)?,
-            cgroups: Cgroups::detect(&config.subtree)?,
-            network: Network::open(network_config(&config, &places)?)?,
+            cgroups: Cgroups::detect(&config.subtree()?)?,
+            network: Network::open(config.network(places.network())?)?,
             layers: Layers::detect(),
             program: launcher::Program::load().map_err(|source| Error::Unusable { source })?,
             filters: seccomp::programs().map_err(Error::Architecture)?,
             blocks: Mutex::default(),
+            counts: usage::Counts::default(),
             busy: Mutex::default(),
             places,
         };
+        inner.forget_earlier_boots().map_err(data)?;
+        probe::run(&mut inner)?;
         if let Layers::Directories(why) = &inner.layers {
             tracing::warn!("the disk limits of apps are not enforced: {why}");
         }
-        inner.forget_earlier_boots().map_err(data)?;
-        probe::run(&inner)?;
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Removes what all instances share on the host (the table of rules, the control group subtree) if no instance is left, and answers whether
+    /// it did. For a server that ends for good: no instance can be started through this value afterwards.
+    ///
+    /// # Errors
+    /// What the host refused; nothing that matters is left then either.
+    pub async fn leave(&self) -> Result<bool, Error> {
+        if !matches!(self.list().await, Outcome::Done(left) if left.is_empty()) {
+            return Ok(false);
+        }
+        self.inner.network.uninstall().await?;
+        self.inner.cgroups.clone().remove_subtree()?;
+        Ok(true)
     }
 
     /// One call per instance at a time: effects on the same id never interleave.
@@ -195,6 +179,14 @@ impl Sandbox {
         let (record, memory_bytes) = match look {
             Look::Told(inspection) => return Ok(inspection),
             Look::Ask(record, memory_bytes) => (record, memory_bytes),
+            Look::Excess(record, memory_bytes, reason) => {
+                let run = self.inner.places.run(id);
+                // Its end is seen by the look that follows, or by the next.
+                if let Err(error) = socket::ask(&run, &Request::End { reason }, ANSWER).await {
+                    tracing::warn!(instance = %id, %error, "an instance that writes too much could not be ended");
+                }
+                (record, memory_bytes)
+            }
         };
         let reply = socket::ask(&self.inner.places.run(id), &Request::Status, ANSWER).await;
         let state = match reply {
@@ -241,6 +233,8 @@ impl Sandbox {
 enum Look {
     Told(Inspection),
     Ask(Record, u64),
+    /// It must be ended, for this reason.
+    Excess(Record, u64, String),
 }
 
 impl Inner {
@@ -263,7 +257,16 @@ impl Inner {
             let address = record.socket();
             return Ok(Look::Told(Inspection { state: State::Frozen, address, memory_bytes: Some(memory) }));
         }
-        Ok(Look::Ask(record, memory))
+        let excess = record.working.as_ref().and_then(|(tree, limit)| {
+            let held = self.counts.excess(id, tree, *limit)?;
+            Some(format!(
+                "The build is ended: its directory holds {held} MiB, and {limit} MiB is all it may use"
+            ))
+        });
+        Ok(match excess {
+            Some(reason) => Look::Excess(record, memory, reason),
+            None => Look::Ask(record, memory),
+        })
     }
 
     fn state(&self, id: &InstanceId, phase: Phase) -> State {
@@ -442,20 +445,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, Trouble> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|error| Err(Trouble::Unknown(format!("a step broke off: {error}"))))
-}
-
-fn network_config(config: &Config, places: &Places) -> Result<NetworkConfig, Error> {
-    let range = |text: &String| parse_range(text).ok_or_else(|| Error::Range(text.clone()));
-    let mut network = NetworkConfig::new(places.network());
-    network.pool = range(&config.pool)?;
-    network.table.clone_from(&config.table);
-    network.egress_allow = config.egress_allow.iter().map(range).collect::<Result<_, _>>()?;
-    network.resolvers.clone_from(&config.resolvers);
-    Ok(network)
-}
-
-fn parse_range(text: &str) -> Option<(Ipv4Addr, u8)> {
-    let (base, prefix) = text.split_once('/')?;
-    let prefix = prefix.parse().ok().filter(|prefix| *prefix <= 32)?;
-    Some((base.parse().ok()?, prefix))
 }

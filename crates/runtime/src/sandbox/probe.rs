@@ -1,6 +1,6 @@
 //! Whether sandboxes work here: proven by making one, not guessed from versions.
 
-use super::{Error, Inner};
+use super::{Error, Inner, layer::Layers};
 use std::{fs, io, net::Ipv4Addr};
 use teal_core::agent::{AppTree, Launch, Link, Program};
 
@@ -10,8 +10,23 @@ const NOWHERE: Link = Link { address: Ipv4Addr::new(192, 0, 2, 2), gateway: Ipv4
 /// A name that no instance can have: ids begin with a letter.
 const NAME: &str = ".probe";
 
-/// Makes a sandbox with everything but cgroups and network, and ends it again.
-pub(super) fn run(inner: &Inner) -> Result<(), Error> {
+/// Makes a sandbox with everything but cgroups and network, and ends it again. Where only the layers' loop devices do not work, layers become
+/// directories.
+pub(super) fn run(inner: &mut Inner) -> Result<(), Error> {
+    let proven = once(inner);
+    if let (Err(Error::Unusable { source }), Layers::Images(_)) = (&proven, &inner.layers) {
+        let images = std::mem::replace(&mut inner.layers, Layers::Directories(source.to_string()));
+        let without = once(inner);
+        if without.is_ok() {
+            return without;
+        }
+        // The first failure is the one that says what is wrong with this host.
+        inner.layers = images;
+    }
+    proven
+}
+
+fn once(inner: &Inner) -> Result<(), Error> {
     let proven = attempt(inner).map_err(|source| Error::Unusable { source });
     let run = inner.places.instances().join(NAME);
     // The loop device is freed behind the agent's back; a file that is left is overwritten by the next probe.

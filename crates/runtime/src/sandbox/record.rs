@@ -7,7 +7,7 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     net::Ipv4Addr,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 const NAME: &str = "record.json";
@@ -23,6 +23,9 @@ pub(super) struct Record {
     pub(super) port: Option<u16>,
     /// What its last command is called.
     pub(super) stage: String,
+    /// A tree of the host that it writes to, and the most that this may hold, in MiB: no layer limits it.
+    #[serde(default)]
+    pub(super) working: Option<(PathBuf, u64)>,
     /// Its address, once it is attached.
     #[serde(default)]
     pub(super) address: Option<Ipv4Addr>,
@@ -99,8 +102,15 @@ mod tests {
         let run = tempfile::tempdir().expect("directory");
         assert_eq!(Record::load(run.path()).expect("readable"), None);
         let agent = Process::of(std::process::id());
-        let record =
-            Record { boot: "b".into(), block: 7, port: Some(1), stage: "start".into(), address: None, agent };
+        let record = Record {
+            boot: "b".into(),
+            block: 7,
+            port: Some(1),
+            stage: "start".into(),
+            working: None,
+            address: None,
+            agent,
+        };
         record.save(run.path()).expect("saved");
         assert_eq!(Record::load(run.path()).expect("readable"), Some(record));
         fs::write(run.path().join(NAME), "{torn").expect("written");

@@ -1,7 +1,7 @@
 //! The system calls that no instance may make.
 //!
 //! Two programs: the first answers "no such call" to whatever is newer than the calls looked at here, to other architectures' numbers, and to
-//! `clone3`, whose arguments a filter cannot see (programs fall back on `clone`). The second refuses by name.
+//! `clone3` and `openat2`, whose arguments a filter cannot see (programs fall back on `clone` and `openat`). The second refuses by name.
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Width, SeccompCmpOp as Is, SeccompCondition as Condition,
@@ -107,19 +107,46 @@ const FAMILIES: [libc::c_int; 4] = [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6
 /// Terminal requests that type for somebody else.
 const TYPING: [u64; 2] = [0x5412, 0x541C];
 
+/// Calls that give a file a mode, and which argument that is. What a build makes belongs to root on the host: no set-user-id program may be
+/// among it, however well its directory is closed to others.
+const MODES: &[(libc::c_long, u8)] = &[
+    (libc::SYS_fchmod, 1),
+    (libc::SYS_fchmodat, 2),
+    // fchmodat2: not in libc everywhere.
+    (452, 2),
+    (libc::SYS_mknodat, 2),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_chmod, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_creat, 1),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_mknod, 1),
+];
+
+/// Calls that may make a file, and which argument is its mode; the flags are the one before.
+const OPENS: &[(libc::c_long, u8)] = &[
+    (libc::SYS_openat, 3),
+    #[cfg(target_arch = "x86_64")]
+    (libc::SYS_open, 2),
+];
+
+/// Flags by which they do; without one of them the mode is whatever a register held.
+const MAKING: [libc::c_int; 2] = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY];
+
 /// The programs, in the order in which they are installed, each instruction as its eight bytes in a native-endian number.
 ///
 /// # Errors
 /// If this architecture has no filter.
 pub(super) fn programs() -> Result<Vec<Vec<u64>>, seccompiler::BackendError> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH)?;
-    Ok([known(architecture), refusing(architecture)?].iter().map(|program| words(program)).collect())
+    Ok([known(architecture), refusing(architecture)?].iter().map(words).collect())
 }
 
-/// `clone3` and everything unknown does not exist.
+/// `clone3`, `openat2` and everything unknown does not exist.
 fn known(architecture: TargetArch) -> BpfProgram {
     let missing = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
-    let clone3 = u32::try_from(libc::SYS_clone3).unwrap_or(u32::MAX);
+    let number = |call: libc::c_long| u32::try_from(call).unwrap_or(u32::MAX);
+    let (clone3, openat2) = (number(libc::SYS_clone3), number(libc::SYS_openat2));
     let audit = match architecture {
         TargetArch::x86_64 => 0xC000_003E,
         TargetArch::aarch64 => 0xC000_00B7,
@@ -134,8 +161,9 @@ fn known(architecture: TargetArch) -> BpfProgram {
         step(equal, 1, 0, audit),
         step(answer, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
         step(load, 0, 0, at_number),
-        step(greater, 1, 0, NEWEST),
-        step(equal, 0, 1, clone3),
+        step(greater, 2, 0, NEWEST),
+        step(equal, 1, 0, clone3),
+        step(equal, 0, 1, openat2),
         step(answer, 0, 0, missing),
         step(answer, 0, 0, libc::SECCOMP_RET_ALLOW),
     ]
@@ -154,8 +182,24 @@ fn refusing(architecture: TargetArch) -> Result<BpfProgram, seccompiler::Backend
     rules.insert(libc::SYS_socket, vec![SeccompRule::new(foreign)?]);
     let typing = TYPING.iter().map(|request| one(1, Width::Dword, Is::Eq, *request));
     rules.insert(libc::SYS_ioctl, typing.collect::<Result<_, _>>()?);
+    for (call, mode) in MODES {
+        rules.insert(*call, vec![SeccompRule::new(vec![set_user_id(*mode)?])?]);
+    }
+    for (call, mode) in OPENS {
+        let making = |flag: &libc::c_int| {
+            let flag = u64::from(flag.cast_unsigned());
+            let makes = Condition::new(mode - 1, Width::Dword, Is::MaskedEq(flag), flag)?;
+            SeccompRule::new(vec![makes, set_user_id(*mode)?])
+        };
+        rules.insert(*call, MAKING.iter().map(making).collect::<Result<_, _>>()?);
+    }
     let refused = SeccompAction::Errno(libc::EPERM.cast_unsigned());
     SeccompFilter::new(rules, SeccompAction::Allow, refused, architecture)?.try_into()
+}
+
+fn set_user_id(mode: u8) -> Result<Condition, seccompiler::BackendError> {
+    let bit = u64::from(libc::S_ISUID);
+    Condition::new(mode, Width::Dword, Is::MaskedEq(bit), bit)
 }
 
 fn one(argument: u8, width: Width, is: Is, value: u64) -> Result<SeccompRule, seccompiler::BackendError> {

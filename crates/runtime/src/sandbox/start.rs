@@ -4,7 +4,7 @@
 //! what there is and begins again.
 
 use super::{Inner, Trouble, blocks, places, record, spec, teardown};
-use crate::{InstanceSpec, cgroup::Group, network};
+use crate::{InstanceSpec, Tree, cgroup::Group, network};
 use record::{Process, Record};
 use std::{
     fs, io,
@@ -84,6 +84,10 @@ impl Inner {
             block,
             port: wanted.port,
             stage: wanted.commands.last().map(|c| c.stage.clone()).unwrap_or_default(),
+            working: match &wanted.tree {
+                Tree::Sealed(_) => None,
+                Tree::Working(tree) => Some((tree.clone(), wanted.limits.disk_mib)),
+            },
             address: None,
             agent: None,
         };

@@ -22,6 +22,7 @@ impl Inner {
     }
 
     fn remove_files(&self, id: &InstanceId) -> Result<(), Trouble> {
+        self.counts.forget(id);
         let run = self.places.run(id);
         if !run.exists() {
             return Ok(());

@@ -2,7 +2,7 @@
 
 use crate::rig::{Rig, done};
 use teal_core::agent::MAX_LOG;
-use teal_runtime::{Runtime, State};
+use teal_runtime::{Runtime, State, Tree};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn out_of_memory_is_told_as_such() {
@@ -32,9 +32,24 @@ async fn a_full_disk_is_the_apps_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_writes_without_end_is_ended() {
+    let Some(rig) = Rig::new() else { return };
+    let script = "while :; do dd if=/dev/zero of=/app/$RANDOM bs=1M count=4 2>/dev/null; sleep 0.05; done";
+    let mut spec = rig.script("b-1", script);
+    spec.tree = Tree::Working(rig.release(&[]));
+    (spec.port, spec.limits.disk_mib) = (None, 32);
+    let (code, text) = rig.run(&spec).await;
+    assert_ne!(code, 0);
+    assert!(text.contains("32 MiB is all it may use"), "{text}");
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn processes_are_counted() {
     let Some(rig) = Rig::new() else { return };
-    let mut spec = rig.script("e-1-0", "for i in $(seq 200); do sleep 1000 & done 2>/dev/null; exit 0");
+    let mut spec = rig.script("e-1-0", "exec python3 forks.py");
+    let forks = "import os, time\nfor n in range(200):\n    if os.fork() == 0: time.sleep(1000)\n";
+    spec.tree = Tree::Sealed(rig.release(&[("forks.py", forks)]));
     spec.limits.pids = 30;
     done(rig.sandbox.ensure(&spec).await);
     rig.until(&spec.id, |state| {

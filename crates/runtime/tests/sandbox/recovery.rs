@@ -1,6 +1,6 @@
 //! Servers die, starts break off, agents are killed: what is there is found again, and what is half there is made whole or removed.
 
-use crate::rig::{Rig, done};
+use crate::rig::{Rig, done, removed};
 use std::fs;
 use teal_runtime::{Runtime, State};
 
@@ -30,7 +30,7 @@ async fn ensuring_twice_makes_one() {
     let spec = rig.python("e-1-0");
     let (one, other) = tokio::join!(rig.sandbox.ensure(&spec), rig.sandbox.ensure(&spec));
     assert_eq!(done(one).address, done(other).address);
-    assert_eq!(done(rig.sandbox.list().await), [spec.id.clone()]);
+    assert_eq!(done(rig.sandbox.list().await), std::slice::from_ref(&spec.id));
     rig.close().await;
 }
 
@@ -95,7 +95,7 @@ async fn twenty_in_a_row_leave_nothing() {
     for _ in 0..20 {
         let spec = rig.script("e-1-0", "sleep 1000");
         done(rig.sandbox.ensure(&spec).await);
-        done(rig.sandbox.remove(&spec.id).await);
+        removed(&rig.sandbox, &spec.id).await;
         assert_eq!(done(rig.sandbox.list().await), []);
         rig.nothing_left();
     }

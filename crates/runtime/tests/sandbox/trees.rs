@@ -1,6 +1,6 @@
 //! The app's directory and further ones: what is written where, and who owns it.
 
-use crate::rig::{Rig, done};
+use crate::rig::{Rig, done, removed};
 use std::{
     fs,
     os::unix::fs::{MetadataExt, symlink},
@@ -32,7 +32,7 @@ async fn a_working_tree_keeps_what_is_built_and_its_owners() {
     spec.port = None;
     let (code, text) = rig.run(&spec).await;
     assert_eq!((code, text.lines().skip(1).collect::<Vec<_>>()), (0, vec!["app", "app"]), "{text}");
-    done(rig.sandbox.remove(&spec.id).await);
+    removed(&rig.sandbox, &spec.id).await;
     assert_eq!(fs::read_to_string(tree.join("out/file")).expect("built"), "built\n");
     for path in ["Makefile", "out", "out/file"] {
         let found = fs::metadata(tree.join(path)).expect("there");
@@ -60,7 +60,7 @@ async fn further_directories_are_written_only_if_they_may_be() {
         assert_eq!((code, text.as_str()), (0, "s\nrefused"));
         assert_eq!(fs::read_to_string(cache.join("file")).expect("kept"), "kept\n");
         assert_eq!(fs::metadata(cache.join("file")).expect("there").uid(), 0);
-        done(rig.sandbox.remove(&spec.id).await);
+        removed(&rig.sandbox, &spec.id).await;
         done(rig.sandbox.forget(&spec.id).await);
     }
     rig.close().await;
@@ -84,4 +84,35 @@ async fn a_link_in_the_apps_tree_leads_nowhere_on_the_host() {
     let _ = rig.sandbox.ensure(&spec).await;
     assert_eq!(fs::read_dir(&target).expect("there").count(), 0);
     rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_image_takes_the_hosts_place() {
+    let Some(mut rig) = Rig::new() else { return };
+    let image = rig.release(&[]);
+    fs::create_dir_all(image.join("usr/bin")).expect("made");
+    fs::create_dir_all(image.join("etc")).expect("made");
+    symlink("usr/bin", image.join("bin")).expect("linked");
+    copy_with_libraries("/bin/bash", &image);
+    fs::write(image.join("etc/timezone"), "Mars/Olympus\n").expect("written");
+    rig.config.image = Some(image);
+    rig.sandbox = rig.again();
+    let script = "echo /usr/* /usr/bin/*; echo $(</etc/timezone) $(</app/hello.txt)";
+    let (code, text) = rig.run(&rig.script("e-1-0", script)).await;
+    assert_eq!((code, text.lines().last()), (0, Some("Mars/Olympus sealed")), "{text}");
+    assert!(text.starts_with("/usr/bin") && text.contains("/usr/bin/bash\n"), "{text}");
+    rig.close().await;
+}
+
+/// A program and what it is linked with, at the same places below `image`.
+fn copy_with_libraries(program: &str, image: &std::path::Path) {
+    let libraries = std::process::Command::new("ldd").arg(program).output().expect("ldd runs").stdout;
+    let libraries = String::from_utf8(libraries).expect("text");
+    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/'));
+    for path in paths {
+        let to = image.join(path.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().expect("a parent")).expect("made");
+        fs::copy(path, to).expect("copied");
+    }
+    fs::copy(program, image.join("usr/bin/bash")).expect("copied");
 }

@@ -121,7 +121,10 @@ async fn write_events(
             after = event.number;
             writer.send("event", Some(event.number), &event).await?;
         }
-        while !more {
+        if more {
+            continue;
+        }
+        loop {
             tokio::select! {
                 changed = concerns(&mut changes, &app) => if changed? { break },
                 alive = writer.alive() => alive?,
@@ -220,7 +223,8 @@ impl Writer {
 
     async fn send_lines(&self, deployment: &DeploymentId, sent: &mut Sent) -> Result<(), Over> {
         loop {
-            let lines = deployments::read(&self.web, deployment, sent.number, BATCH).await.map_err(|_| Over)?;
+            let lines =
+                deployments::read(&self.web, deployment, sent.number, BATCH).await.map_err(|_| Over)?;
             let last = lines.len() < BATCH;
             for line in lines {
                 self.send("line", Some(line.number), &line).await?;

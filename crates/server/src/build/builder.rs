@@ -9,7 +9,11 @@ use super::{
     course::{Course, Stop},
     detect::Variables,
 };
-use crate::{config::Config, log::Logs, release::{self, Releases}};
+use crate::{
+    config::Config,
+    log::Logs,
+    release::{self, Releases},
+};
 use std::{
     collections::{HashMap, HashSet},
     fs, io,

@@ -119,7 +119,8 @@ impl Drop for Rig {
     fn drop(&mut self) {
         let runtime = Arc::clone(&self.runtime);
         let removal = std::thread::spawn(move || {
-            let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            let tokio =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             tokio.block_on(async {
                 if let Outcome::Done(ids) = runtime.list().await {
                     for id in ids {
@@ -181,7 +182,14 @@ async fn a_commit_becomes_a_release_and_is_built_once() {
     let lines = rig.lines("d-1");
     let seen = format!("build {commit} 8080");
     let deploying = format!("Deploying commit ID {commit}");
-    let said = ["Type linux", "hook one", &seen, "hook two", "Left out of the release", "Build succeeded in 0 minutes"];
+    let said = [
+        "Type linux",
+        "hook one",
+        &seen,
+        "hook two",
+        "Left out of the release",
+        "Build succeeded in 0 minutes",
+    ];
     in_order(&lines, &[[deploying.as_str()].as_slice(), &said].concat());
     let release = builder.releases.get(&built.release).expect("read").expect("there");
     assert_eq!(fs::read_to_string(release.tree.join("out/file")).expect("read"), "made\n");
@@ -207,7 +215,11 @@ async fn a_failure_names_stage_and_code_and_stays_the_same() {
     let rig = Rig::new();
     let commit = rig.commit(&[("a.sh", "")]);
     let builder = rig.processes();
-    let variables = [("CC_RUN_COMMAND", "x"), ("CC_BUILD_COMMAND", "echo why >&2; exit 3"), ("CC_POST_BUILD_HOOK", "echo no")];
+    let variables = [
+        ("CC_RUN_COMMAND", "x"),
+        ("CC_BUILD_COMMAND", "echo why >&2; exit 3"),
+        ("CC_POST_BUILD_HOOK", "echo no"),
+    ];
     let failure = broke(builder.build(rig.job("d-1", &commit, &variables)).await);
     assert!(failure.contains("stage `build`") && failure.contains("exit code 3"), "{failure}");
     let lines = rig.lines("d-1");
@@ -215,8 +227,19 @@ async fn a_failure_names_stage_and_code_and_stays_the_same() {
     assert!(!lines.contains(&"no".to_owned()), "{lines:?}");
     assert_eq!(broke(builder.build(rig.job("d-1", &commit, &variables)).await), failure);
     assert_eq!(rig.lines("d-1"), lines, "asked again, nothing is run or said again");
-    let missing = broke(builder.build(rig.job("d-2", &commit, &[("CC_RUN_COMMAND", "x"), ("CC_PRE_BUILD_HOOK", "no-such-thing")])).await);
-    assert!(missing.contains("CC_PRE_BUILD_HOOK") && missing.contains("a command was not found"), "{missing}");
+    let missing = broke(
+        builder
+            .build(rig.job(
+                "d-2",
+                &commit,
+                &[("CC_RUN_COMMAND", "x"), ("CC_PRE_BUILD_HOOK", "no-such-thing")],
+            ))
+            .await,
+    );
+    assert!(
+        missing.contains("CC_PRE_BUILD_HOOK") && missing.contains("a command was not found"),
+        "{missing}"
+    );
     rig.nothing_left(&builder).await;
 }
 
@@ -274,7 +297,8 @@ async fn a_server_that_comes_back_follows_the_same_build() {
 async fn a_sandbox_that_disappears_is_replaced() {
     let rig = Rig::new();
     let commit = rig.commit(&[("a", "")]);
-    let variables = [("CC_RUN_COMMAND", "x"), ("CC_BUILD_COMMAND", "echo started; [ -e go ] || exec sleep 600")];
+    let variables =
+        [("CC_RUN_COMMAND", "x"), ("CC_BUILD_COMMAND", "echo started; [ -e go ] || exec sleep 600")];
     let (builder, job) = (Arc::new(rig.processes()), rig.job("d-1", &commit, &variables));
     let (task, again) = (Arc::clone(&builder), job.clone());
     let first = tokio::spawn(async move { task.build(job).await });
@@ -332,7 +356,11 @@ async fn an_answer_that_is_not_known_is_asked_for_again() {
     fake.behave("app-1", Behaviour { exits: Some(0), ..Behaviour::default() });
     let builder = rig.builder(Arc::clone(&fake), &rig.logs);
     let job = rig.job("d-1", &commit, &[("CC_RUN_COMMAND", "x"), ("CC_BUILD_COMMAND", "y")]);
-    for fault in [(Call::Ensure, Fault::UnknownBefore), (Call::Ensure, Fault::UnknownAfter), (Call::Remove, Fault::UnknownAfter)] {
+    for fault in [
+        (Call::Ensure, Fault::UnknownBefore),
+        (Call::Ensure, Fault::UnknownAfter),
+        (Call::Remove, Fault::UnknownAfter),
+    ] {
         fake.inject(fault.0, None, fault.1);
         let answer = builder.build(job.clone()).await;
         assert!(matches!(answer, Outcome::Unknown(_)), "{answer:?}");
@@ -358,10 +386,12 @@ async fn memory_is_named_when_it_ran_out() {
 async fn the_dependency_cache_is_kept_only_if_asked_for() {
     let rig = Rig::new();
     let builder = rig.processes();
-    let count = "echo x >> \"$TEAL_CACHE/count\"; [ -d \"$HOME\" ] && wc -l < \"$TEAL_CACHE/count\" > counted";
+    let count =
+        "echo x >> \"$TEAL_CACHE/count\"; [ -d \"$HOME\" ] && wc -l < \"$TEAL_CACHE/count\" > counted";
     let counted = async |deployment: &str, keep: &str| {
         let commit = rig.commit(&[("a", deployment)]);
-        let variables = [("CC_RUN_COMMAND", "x"), ("CC_BUILD_COMMAND", count), ("CC_CACHE_DEPENDENCIES", keep)];
+        let variables =
+            [("CC_RUN_COMMAND", "x"), ("CC_BUILD_COMMAND", count), ("CC_CACHE_DEPENDENCIES", keep)];
         let built = done(builder.build(rig.job(deployment, &commit, &variables)).await);
         let tree = builder.releases.get(&built.release).expect("read").expect("there").tree;
         fs::read_to_string(tree.join("counted")).expect("read").trim().to_owned()

@@ -4,9 +4,10 @@
 
 use super::{
     builder::Builder,
-    detect::{self, PORT, Variables},
+    cache,
+    detect::{self, PORT},
     disk::Disk,
-    follow::{Feed, follow},
+    follow::{Feed, STAGE, follow},
     job::{Built, Job},
     notes::{Ended, Notes},
     tree,
@@ -16,21 +17,13 @@ use crate::{
     release::{self, Choice, Key, Meta, SealError, Sealed},
     world::now,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::PathBuf, sync::Arc};
 use teal_core::{id::ReleaseId, time::Time};
 use teal_runtime::{Exit, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
 
 /// A sandbox that disappears is replaced so often.
 const ATTEMPTS: u32 = 3;
-/// The stage of the builder's own lines.
-const STAGE: &str = "build";
-/// Where the cache of package managers is, inside.
-const CACHE: &str = "/var/cache/teal";
 
 /// Why a build did not come to its end.
 #[derive(Debug)]
@@ -61,7 +54,9 @@ impl<R: Runtime> Course<'_, R> {
         if let Some(release) = self.found(&key)? {
             if noted.is_none() {
                 self.say(&format!("Deploying commit ID {}", self.job.commit));
-                self.say(&format!("This commit was built before: release {release} is taken from the build cache"));
+                self.say(&format!(
+                    "This commit was built before: release {release} is taken from the build cache"
+                ));
             }
             self.clean().await;
             return Ok(Built { release, cached: noted.is_none() });
@@ -105,8 +100,15 @@ impl<R: Runtime> Course<'_, R> {
             self.say(&plan.because);
             plan.notes.iter().for_each(|note| self.say(note));
         }
-        let notes =
-            Notes { key: key.into(), started: now(), attempt, plan, raised: false, ended: None, failure: None };
+        let notes = Notes {
+            key: key.into(),
+            started: now(),
+            attempt,
+            plan,
+            raised: false,
+            ended: None,
+            failure: None,
+        };
         notes.save(&home).map_err(Stop::io("note a build"))?;
         Ok(notes)
     }
@@ -115,7 +117,9 @@ impl<R: Runtime> Course<'_, R> {
         let given = self.job.variables.get("APP_FOLDER").map(|folder| folder.trim());
         let folder = given.filter(|folder| !folder.is_empty()).map(|folder| {
             tree::inside(folder).ok_or_else(|| {
-                Stop::Broke(format!("APP_FOLDER={folder} leads out of the repository: give a folder inside it"))
+                Stop::Broke(format!(
+                    "APP_FOLDER={folder} leads out of the repository: give a folder inside it"
+                ))
             })
         });
         let (job, to) = (self.job, tree::of(&self.home()));
@@ -149,7 +153,7 @@ impl<R: Runtime> Course<'_, R> {
             }
             let log = self.builder.runtime.log(&id);
             let mut feed = Feed::new(&self.builder.logs, &self.job.deployment, &log, &home);
-            notes.ended = Some(follow(&*self.builder.runtime, self.job, &home, &mut feed).await?);
+            notes.ended = Some(follow(&*self.builder.runtime, self.job, &notes.plan, &mut feed).await?);
         }
         notes.save(&home).map_err(Stop::io("note the end of a build"))?;
         Ok(notes)
@@ -166,16 +170,10 @@ impl<R: Runtime> Course<'_, R> {
     fn spec(&self, notes: &Notes) -> Result<InstanceSpec, Stop> {
         let (job, id) = (self.job, self.job.deployment.build());
         let source = match job.has("CC_CACHE_DEPENDENCIES") {
-            true => self.builder.caches.join(job.app.as_str()),
-            false => self.home().join("cache"),
+            true => cache::kept(&self.builder.caches.join(job.app.as_str())),
+            false => Ok(self.home().join("cache")),
         };
-        let user_home = source.join("home");
-        std::fs::create_dir_all(&source)
-            .and_then(|()| match std::fs::create_dir(&user_home) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-                _ => Ok(()),
-            })
-            .map_err(Stop::io("make the cache of a build"))?;
+        let source = source.and_then(cache::prepare).map_err(Stop::io("make the cache of a build"))?;
         let context = Context {
             app: &job.app,
             name: &job.name,
@@ -186,7 +184,7 @@ impl<R: Runtime> Course<'_, R> {
             memory_mib: job.limits.memory_mib,
             purpose: Purpose::Build,
         };
-        let mut defaults = caches();
+        let mut defaults = cache::variables();
         defaults.extend(self.builder.operator.clone());
         defaults.extend(notes.plan.run.variables.clone());
         let mut all = variables(&context, &defaults, &job.variables);
@@ -200,7 +198,7 @@ impl<R: Runtime> Course<'_, R> {
             variables: all,
             port: None,
             limits: job.limits.clone(),
-            mounts: vec![Mount { source, target: CACHE.into(), writable: true }],
+            mounts: vec![Mount { source, target: cache::INSIDE.into(), writable: true }],
             egress: true,
         })
     }
@@ -224,11 +222,16 @@ impl<R: Runtime> Course<'_, R> {
             return Err(Stop::Broke(failure));
         }
         let sealed = self.seal(notes).await?;
-        let key = if self.job.has("CC_DISABLE_BUILD_CACHE_UPLOAD") { self.own_key() } else { notes.key.clone() };
+        let key =
+            if self.job.has("CC_DISABLE_BUILD_CACHE_UPLOAD") { self.own_key() } else { notes.key.clone() };
         let remembered = self.builder.releases.remember(&key, &sealed.id);
         remembered.map_err(|error| Stop::Unknown(chain(&error)))?;
         sealed.notes.iter().for_each(|note| self.say(note));
         self.say(&format!("Build succeeded in {}", taken(notes)));
+        if self.job.has("CC_CACHE_DEPENDENCIES") {
+            let directory = self.builder.caches.join(self.job.app.as_str());
+            release::in_background(move || cache::measure(&directory));
+        }
         self.clean().await;
         Ok(Built { release: sealed.id, cached: false })
     }
@@ -263,7 +266,9 @@ impl<R: Runtime> Course<'_, R> {
             let _ = release::remove(&self.home());
         }
         match error {
-            release::Error::Seal(SealError::Io { source, .. }) => Stop::Unknown(format!("{}: {source}", chain(error))),
+            release::Error::Seal(SealError::Io { source, .. }) => {
+                Stop::Unknown(format!("{}: {source}", chain(error)))
+            }
             other => Stop::Unknown(chain(other)),
         }
     }
@@ -347,23 +352,6 @@ impl<R: Runtime> Course<'_, R> {
             tracing::warn!(%error, deployment = %self.job.deployment, "the log of a build cannot be kept");
         }
     }
-}
-
-/// Where package managers keep what they fetched: never in the app's own directory, for that is sealed.
-fn caches() -> Variables {
-    let below = |name: &str| Path::new(CACHE).join(name).display().to_string();
-    let all = [
-        ("HOME", below("home")),
-        ("TEAL_CACHE", CACHE.to_owned()),
-        ("XDG_CACHE_HOME", below("xdg")),
-        ("npm_config_cache", below("npm")),
-        ("npm_config_store_dir", below("pnpm")),
-        ("YARN_CACHE_FOLDER", below("yarn")),
-        ("BUN_INSTALL_CACHE_DIR", below("bun")),
-        ("PIP_CACHE_DIR", below("pip")),
-        ("UV_CACHE_DIR", below("uv-cache")),
-    ];
-    all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 fn taken(notes: &Notes) -> String {

@@ -169,7 +169,7 @@ fn python_runs_a_module_a_command_or_a_procfile() {
     assert_eq!(plan.run.variables["PYTHONUNBUFFERED"], "1");
     let script = &plan.build.last().expect("a command").script;
     assert!(script.contains(
-        ".venv/bin/python -m pip install --disable-pip-version-check --no-input -r 'requirements.txt'"
+        ".venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off -r 'requirements.txt'"
     ));
     check_start(
         &[("requirements.txt", "")],
@@ -300,6 +300,8 @@ fn linux_takes_whatever_says_how() {
         "linux | build: ./compile -> start: exec make -f 'ops/Makefile' run",
     );
     check(&[("index.html", ""), ("Procfile", "web: ./serve\n")], &[], "linux |  -> start: ./serve");
+    let plan = planned(&[("go.mod", ""), ("Procfile", "web: ./shop\n")], &[], None).expect("a plan");
+    assert!(plan.notes[0].contains("does not build Go"), "{:?}", plan.notes);
     refused(&[("Makefile", "run := x\n")], &[], None, &["cannot tell", "Makefile"]);
     refused(&[("a.py", "")], &[], Some("linux"), &["CC_RUN_COMMAND", "Procfile"]);
     refused(&[("a", "")], &[("CC_MAKEFILE", "none.mk")], Some("linux"), &["none.mk"]);

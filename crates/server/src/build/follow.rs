@@ -1,11 +1,6 @@
 //! Watches a build's sandbox until it ends: its log goes into the deployment's as it is written, its deadline ends it.
 
-use super::{
-    course::Stop,
-    job::Job,
-    notes::Ended,
-    tail::Tail,
-};
+use super::{Plan, course::Stop, job::Job, notes::Ended, tail::Tail};
 use crate::{log::Logs, world::now};
 use std::{
     path::Path,
@@ -17,6 +12,8 @@ use teal_core::{
 };
 use teal_runtime::{LogLine, Outcome, Runtime, State};
 
+/// The stage of Teal's own lines; a build's commands have others.
+pub(super) const STAGE: &str = "teal";
 /// From one look to the next. A line is at most this late, and a little.
 const LOOK: Duration = Duration::from_millis(100);
 /// A runtime that does not answer for so long is left alone; the build goes on and is found again.
@@ -37,8 +34,10 @@ pub(super) struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     pub(super) fn new(logs: &'a Logs, deployment: &'a DeploymentId, log: &Path, home: &Path) -> Self {
-        let number = *logs.follow(deployment).borrow();
-        Self { logs, deployment, tail: Tail::new(log.to_owned(), home.join("mark.json"), number) }
+        let mut tail = Tail::new(log.to_owned(), home.join("mark.json"));
+        let since = logs.read(deployment, tail.noted(), usize::MAX).unwrap_or_default();
+        tail.skip(since.iter().filter(|line| line.stage != STAGE).count() as u64);
+        Self { logs, deployment, tail }
     }
 
     /// Passes on what is new, all of it. Never fails: a log that cannot be kept must not stop a build.
@@ -65,9 +64,9 @@ impl<'a> Feed<'a> {
     /// One line stays one line, also an empty one: how far it got is counted in lines.
     fn append(&self, group: &[LogLine]) {
         let Some(first) = group.first() else { return };
-        let text = group.iter().fold(String::new(), |text, line| {
-            text + &line.text.replace(['\n', '\r'], " ") + "\n"
-        });
+        let text = group
+            .iter()
+            .fold(String::new(), |text, line| text + &line.text.replace(['\n', '\r'], " ") + "\n");
         if let Err(error) = self.logs.append(self.deployment, Time(first.at), &first.stage, &text) {
             tracing::warn!(%error, deployment = %self.deployment, "the log of a build cannot be kept");
         }
@@ -78,7 +77,7 @@ impl<'a> Feed<'a> {
 pub(super) async fn follow<R: Runtime>(
     runtime: &R,
     job: &Job,
-    home: &Path,
+    plan: &Plan,
     feed: &mut Feed<'_>,
 ) -> Result<Ended, Stop> {
     let id = job.deployment.build();
@@ -94,8 +93,8 @@ pub(super) async fn follow<R: Runtime>(
                 answered = Instant::now();
                 if let State::Preparing { stage: now } = state {
                     stage = now;
-                } else if let Some(last) = last_stage(home) {
-                    stage = last;
+                } else if let Some(last) = plan.build.last() {
+                    stage.clone_from(&last.stage);
                 }
             }
             Outcome::Broke(failure) => return Err(Stop::Broke(failure.message)),
@@ -106,7 +105,7 @@ pub(super) async fn follow<R: Runtime>(
             return Ok(Ended::Late { stage });
         }
         looks = looks.wrapping_add(1);
-        if looks % DISK == 0 && nearly_full(home) {
+        if looks % DISK == 0 && nearly_full(&job.repository) {
             return Ok(Ended::Full);
         }
         tokio::time::sleep(LOOK).await;
@@ -122,12 +121,7 @@ async fn look<R: Runtime>(runtime: &R, id: &InstanceId) -> Outcome<State> {
     }
 }
 
-/// While the last command runs, the runtime only says that something runs.
-fn last_stage(home: &Path) -> Option<String> {
-    super::notes::Notes::load(home)?.plan.build.last().map(|command| command.stage.clone())
-}
-
-fn nearly_full(home: &Path) -> bool {
-    let Ok(disk) = nix::sys::statvfs::statvfs(home) else { return false };
+fn nearly_full(path: &Path) -> bool {
+    let Ok(disk) = nix::sys::statvfs::statvfs(path) else { return false };
     disk.blocks_available() * disk.fragment_size() < FLOOR
 }

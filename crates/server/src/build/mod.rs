@@ -4,6 +4,7 @@
 //! What is kept of a build is in [`crate::release`]; who wants it built, and when, is the driver's.
 
 pub mod builder;
+mod cache;
 mod course;
 pub mod detect;
 mod disk;

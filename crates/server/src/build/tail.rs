@@ -29,7 +29,9 @@ pub(super) struct Tail {
     log: PathBuf,
     mark: PathBuf,
     open: Option<Open>,
-    /// Lines that were passed on before the server stopped, but after it noted how far it was.
+    /// What was noted before the server stopped.
+    noted: Option<Mark>,
+    /// Lines that were passed on after that was noted.
     skip: u64,
 }
 
@@ -41,15 +43,24 @@ struct Open {
 }
 
 impl Tail {
-    /// Follows `log`, from where the file `mark` says. `number` is where the receiving log is now.
-    pub(super) fn new(log: PathBuf, mark: PathBuf, number: u64) -> Self {
+    /// Follows `log`, from where the file `mark` says.
+    pub(super) fn new(log: PathBuf, mark: PathBuf) -> Self {
         let noted = fs::read(&mark).ok().and_then(|bytes| serde_json::from_slice::<Mark>(&bytes).ok());
-        let mut tail = Self { log, mark, open: None, skip: 0 };
-        let Some(noted) = noted else { return tail };
-        tail.skip = number.saturating_sub(noted.number);
+        let mut tail = Self { log, mark, open: None, noted, skip: 0 };
         let files = [tail.log.clone(), tail.rotated()];
-        tail.open = files.iter().find_map(|path| Open::at(path, Some(noted)).ok().flatten());
+        tail.open =
+            noted.and_then(|noted| files.iter().find_map(|path| Open::at(path, Some(noted)).ok().flatten()));
         tail
+    }
+
+    /// The number that the receiving log was at when it was noted last; 0 if it never was.
+    pub(super) fn noted(&self) -> u64 {
+        self.noted.map_or(0, |noted| noted.number)
+    }
+
+    /// So many lines arrived in the receiving log after that: they are not passed on again.
+    pub(super) fn skip(&mut self, lines: u64) {
+        self.skip = lines;
     }
 
     /// What was written since the last call, at most a chunk of it; empty if there is nothing new.
@@ -191,8 +202,11 @@ mod tests {
             fs::rename(self.log(), self.directory.path().join("log.1")).expect("renamed");
         }
 
+        /// As after a restart, with so many lines in the receiving log.
         fn tail(&self, number: u64) -> Tail {
-            Tail::new(self.log(), self.directory.path().join("mark"), number)
+            let mut tail = Tail::new(self.log(), self.directory.path().join("mark"));
+            tail.skip(number - tail.noted());
+            tail
         }
     }
 
@@ -244,7 +258,7 @@ mod tests {
     #[test]
     fn a_restarted_server_goes_on_where_it_was() {
         let writer = Writer::new();
-        let mut tail = writer.tail(10);
+        let mut tail = writer.tail(0);
         writer.write(0..5);
         assert_eq!(all(&mut tail).len(), 5);
         tail.note(15).expect("noted");

@@ -7,6 +7,8 @@ mod assets;
 mod changes;
 mod forms;
 pub(crate) mod pages;
+#[cfg(test)]
+mod samples;
 pub(crate) mod session;
 mod view;
 mod visitor;

@@ -139,7 +139,7 @@ fn live_place(status: &StatusView, colour: Colour, now: Timestamp) -> Option<Pla
         (_, true) => "Watched until it has proved itself.".into(),
         _ => String::new(),
     };
-    let mut facts = vec![instant("Live", &live.since, now), fact("Instances", up)];
+    let mut facts = vec![instant("Live since", &live.since, now), fact("Instances", up)];
     facts.insert(0, fact("Author", &live.commit.author));
     let title = "all traffic comes here";
     Some(Place {
@@ -185,6 +185,7 @@ fn spare_place(spare: &SpareView, now: Timestamp) -> Place {
         "asleep" => ("sleep", "Asleep"),
         "asleep-on-disk" => ("sleep", "Asleep on disk"),
         "off" => ("idle", "Off"),
+        "starting" => ("busy", "Waking"),
         other => ("idle", other),
     };
     let mut facts = vec![fact("Author", &spare.commit.author)];
@@ -213,6 +214,7 @@ fn spare_note(state: &str) -> &'static str {
 fn spare_words(state: &str) -> &str {
     match state {
         "up" => "standing by",
+        "starting" => "waking",
         "asleep-on-disk" => "asleep on disk",
         other => other,
     }
@@ -316,6 +318,8 @@ pub(crate) fn steps(deployment: &DeploymentView, now: Timestamp) -> Vec<Step> {
 pub(crate) struct Deployment {
     pub(crate) id: String,
     pub(crate) under_way: bool,
+    /// It broke; one that was cancelled or superseded did not.
+    pub(crate) failed: bool,
     pub(crate) badge: Badge,
     pub(crate) action: String,
     pub(crate) cause: String,
@@ -334,6 +338,7 @@ pub(crate) fn deployment(view: &DeploymentView, now: Timestamp) -> Deployment {
     Deployment {
         id: view.deployment.to_string(),
         under_way: view.state == "WIP",
+        failed: view.state == "FAIL",
         badge: state_badge(view),
         action: view.action.clone(),
         cause: cause(view),

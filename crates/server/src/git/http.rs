@@ -34,7 +34,7 @@ const MAX_CREDENTIALS: usize = 1024;
 /// What a wrong token costs, one caller after the other: guessing gets nowhere, and nobody can be locked out.
 const WRONG: Duration = Duration::from_millis(200);
 /// The longest a client may send nothing in the middle of its request.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_secs(600);
 /// Compressed bytes that are inflated at once: at most a thousandfold comes out.
 const INFLATE: usize = 4 * 1024;
 /// The largest inflated request of a fetch, in bytes. A push is limited by git.

@@ -27,7 +27,6 @@ use tokio::{
     net::{TcpListener, TcpStream},
     process::ChildStdin,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    task::JoinHandle,
 };
 
 /// The most connections, and the most of one address.
@@ -52,33 +51,28 @@ const REFUSED: u32 = 128;
 /// RFC 4254: extended data of type 1 is standard error.
 const STDERR: u32 = 1;
 
-/// Git over SSH: accepts connections until this is dropped. Those that are there, then, end with the process.
+/// Git over SSH: listening, and served by [`Self::run`].
 #[derive(Debug)]
-pub struct Ssh {
+pub struct Ssh<G> {
+    git: Git<G>,
+    listener: TcpListener,
     address: SocketAddr,
+    config: Arc<server::Config>,
     fingerprint: String,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Ssh {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl<G: Gate> Git<G> {
-    /// Serves SSH on this address. The host key is made at the first start and kept.
+    /// Listens for SSH on this address. The host key is made at the first start and kept.
     ///
     /// # Errors
     /// If the address cannot be listened on, or the host key cannot be read or made.
-    pub async fn ssh(&self, address: SocketAddr) -> Result<Ssh, Error> {
+    pub async fn ssh(&self, address: SocketAddr) -> Result<Ssh<G>, Error> {
         let key = host_key(&self.inner.options.directory.join("ssh_host_ed25519_key"))?;
         let fingerprint = key.public_key().fingerprint(HashAlg::Sha256).to_string();
         let listen = |source| Error::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        let task = tokio::spawn(accept(self.clone(), listener, Arc::new(config(key))));
-        Ok(Ssh { address, fingerprint, task })
+        Ok(Ssh { git: self.clone(), listener, address, config: Arc::new(config(key)), fingerprint })
     }
 }
 
@@ -129,10 +123,10 @@ fn make_host_key(path: &Path) -> Result<PrivateKey, String> {
     Ok(key)
 }
 
-impl Ssh {
+impl<G: Gate> Ssh<G> {
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
+    pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
@@ -141,20 +135,22 @@ impl Ssh {
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
-}
 
-async fn accept<G: Gate>(git: Git<G>, listener: TcpListener, config: Arc<server::Config>) {
-    let limits = Limits::default();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                let Some(permit) = limits.admit(peer.ip()) else { continue };
-                tokio::spawn(serve(git.clone(), Arc::clone(&config), stream, peer, permit));
-            }
-            Err(error) => {
-                // Mostly: no file descriptors left. Accepting again at once would only burn the processor.
-                tracing::warn!(%error, "an SSH connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    /// Accepts connections until this is dropped. Those that are there, then, end with the process; deployments under way go on.
+    pub async fn run(self) {
+        let limits = Limits::default();
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let Some(permit) = limits.admit(peer.ip()) else { continue };
+                    let config = Arc::clone(&self.config);
+                    tokio::spawn(serve(self.git.clone(), config, stream, peer, permit));
+                }
+                Err(error) => {
+                    // Mostly: no file descriptors left. Accepting again at once would only burn the processor.
+                    tracing::warn!(%error, "an SSH connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
             }
         }
     }
@@ -213,7 +209,8 @@ async fn serve<G: Gate>(
 ) {
     let _ = stream.set_nodelay(true);
     let (known, mut is_known) = watch::channel(false);
-    let handler = Handler { git, user: None, known, channels: HashMap::new() };
+    let places = Arc::new(Semaphore::new(MAX_CHANNELS));
+    let handler = Handler { git, user: None, known, places, channels: HashMap::new() };
     let greeted = tokio::time::timeout(LOGIN, server::run_stream(config, stream, handler)).await;
     let Ok(Ok(mut session)) = greeted else { return };
     let handle = session.handle();
@@ -244,6 +241,8 @@ struct Handler<G> {
     git: Git<G>,
     user: Option<String>,
     known: watch::Sender<bool>,
+    /// One for each channel until its command has ended.
+    places: Arc<Semaphore>,
     channels: HashMap<ChannelId, Waiting>,
 }
 
@@ -251,6 +250,7 @@ struct Handler<G> {
 struct Waiting {
     channel: Channel<Msg>,
     protocol: Option<String>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl<G: Gate> Handler<G> {
@@ -305,10 +305,8 @@ impl<G: Gate> server::Handler for Handler<G> {
         reply: ChannelOpenHandle,
         _session: &mut Session,
     ) -> Result<(), Self::Error> {
-        if self.channels.len() >= MAX_CHANNELS {
-            return Ok(());
-        }
-        self.channels.insert(channel.id(), Waiting { channel, protocol: None });
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return Ok(()) };
+        self.channels.insert(channel.id(), Waiting { channel, protocol: None, _place: place });
         reply.accept().await;
         Ok(())
     }
@@ -386,14 +384,15 @@ impl<G: Gate> server::Handler for Handler<G> {
 
 /// Serves one command on its channel.
 async fn converse<G: Gate>(git: Git<G>, who: Principal, service: Service, name: String, waiting: Waiting) {
-    let (ears, mouth) = waiting.channel.split();
+    let Waiting { channel, protocol, _place } = waiting;
+    let (ears, mouth) = channel.split();
     let visit = match git.visit(who, name).await {
         Ok(visit) => visit,
         Err(error) => {
             return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(());
         }
     };
-    let (running, streams) = match git.start(visit, service, Talk::Stateful, waiting.protocol).await {
+    let (running, streams) = match git.start(visit, service, Talk::Stateful, protocol).await {
         Ok(started) => started,
         Err(error) => {
             tracing::warn!(error = &error as &dyn std::error::Error, "a git command could not be served");

@@ -22,9 +22,9 @@ use std::{
 use walkdir::WalkDir;
 
 /// The most entries of a release.
-pub const MAX_ENTRIES: u64 = 1_000_000;
+pub(super) const MAX_ENTRIES: u64 = 1_000_000;
 /// The largest release, in bytes.
-pub const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024 * 1024;
 /// Up to this many entries are synced one by one; beyond it the whole file system is, which is cheaper then.
 const SYNC_ONE_BY_ONE: u64 = 256;
 /// At most this many left-out files are named.

@@ -2,11 +2,7 @@
 
 use super::{Kind, Release};
 use crate::build::variables::{Context, Purpose, variables};
-use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use teal_core::{
     id::{AppId, DeploymentId, EnvironmentId},
     route::Colour,

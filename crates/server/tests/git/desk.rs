@@ -191,10 +191,10 @@ async fn serve(git: Git<Facts>) -> (SocketAddr, SocketAddr) {
     let loopback = "127.0.0.1:0".parse().expect("address");
     let ssh = git.ssh(loopback).await.expect("listens");
     let listener = tokio::net::TcpListener::bind(loopback).await.expect("listens");
-    let addresses = (ssh.address(), listener.local_addr().expect("address"));
+    let addresses = (ssh.local_addr(), listener.local_addr().expect("address"));
     tokio::spawn(async move {
-        let _ssh = ssh;
-        axum::serve(listener, git.http()).await.expect("serves");
+        let http = async { axum::serve(listener, git.http()).await.expect("serves") };
+        tokio::join!(http, ssh.run());
     });
     addresses
 }

@@ -27,6 +27,7 @@ impl Type for Linux {
         let target = |name| makefile.as_ref().filter(|makefile| makefile.has(name));
         let build = target("build").map(|makefile| makefile.command("build"));
         let run = procfile::web(source).or_else(|| Some(target("run")?.command("run")));
+        let builds = source.variable("CC_BUILD_COMMAND").is_some() || build.is_some();
         let makes = source.variable("CC_BUILD_COMMAND").is_none() && build.is_some()
             || source.variable("CC_RUN_COMMAND").is_none()
                 && procfile::web(source).is_none()
@@ -39,9 +40,28 @@ impl Type for Linux {
             tools: if makes { vec![MAKE] } else { Vec::new() },
             build,
             start: Some(run.map_or(Start::Lacking(lacking), Start::Script)),
+            notes: if builds { Vec::new() } else { unbuilt(source) },
             ..Draft::default()
         })
     }
+}
+
+/// A language that would be built elsewhere: nobody should wonder why its program is not there.
+fn unbuilt(source: &Source<'_>) -> Vec<String> {
+    let languages = [
+        ("go.mod", "Go"),
+        ("Cargo.toml", "Rust"),
+        ("composer.json", "PHP"),
+        ("Gemfile", "Ruby"),
+        ("pom.xml", "Java"),
+    ];
+    let there = languages.into_iter().filter(|(file, _)| source.files.has(file));
+    let note = |(file, language)| {
+        format!(
+            "{file} is there, but Teal does not build {language} by itself yet: set CC_BUILD_COMMAND if it has to be built"
+        )
+    };
+    there.map(note).collect()
 }
 
 struct Makefile {

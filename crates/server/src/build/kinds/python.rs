@@ -11,11 +11,11 @@ use crate::build::{
 const PYTHON: Tool =
     Tool { command: "python3", remedy: "install the Debian packages `python3` and `python3-venv`" };
 
-const PIP: &str = ".venv/bin/python -m pip install --disable-pip-version-check --no-input";
+const PIP: &str = ".venv/bin/python -m pip install --disable-pip-version-check --no-input --progress-bar off";
 
 /// Console scripts name their interpreter by an absolute path: rewritten to the one beside them, so that `.venv` can be moved.
 const RELOCATE: &str = r#".venv/bin/python - <<'RELOCATE'
-import os, sys
+import os
 for entry in os.scandir('.venv/bin'):
     if entry.is_symlink() or not entry.is_file():
         continue
@@ -94,7 +94,7 @@ fn with_pip(source: &Source<'_>) -> Result<(Vec<String>, String), Error> {
 
 fn with_uv() -> (Vec<String>, String) {
     let find = "uv() { if type -P uv >/dev/null; then command uv \"$@\"; else \"$TEAL_CACHE/uv/bin/python\" -m uv \"$@\"; fi; }";
-    let get = "type -P uv >/dev/null || { python3 -m venv \"$TEAL_CACHE/uv\"; \"$TEAL_CACHE/uv/bin/python\" -m pip install --disable-pip-version-check --no-input uv; }";
+    let get = "type -P uv >/dev/null || { python3 -m venv \"$TEAL_CACHE/uv\"; \"$TEAL_CACHE/uv/bin/python\" -m pip install --disable-pip-version-check --no-input --progress-bar off uv; }";
     let sync =
         "UV_PROJECT_ENVIRONMENT=.venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never uv sync --locked --no-dev";
     (vec![find.into(), get.into(), sync.into()], "uv (uv.lock)".into())
