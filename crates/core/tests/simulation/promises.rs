@@ -26,7 +26,7 @@ fn violate(inner: &mut Inner, text: String) {
 
 /// At every commit: the transition itself keeps its promises.
 pub(crate) fn at_commit(inner: &mut Inner, change: &Change) {
-    let Some(before) = inner.rows.clone() else { return };
+    let Some(before) = inner.rows.take() else { return };
     for transition in &change.transitions {
         inner.memory.pairs.insert((transition.from, transition.happening));
     }
@@ -46,6 +46,7 @@ pub(crate) fn at_commit(inner: &mut Inner, change: &Change) {
         violate(inner, format!("the last landed is current: {current:?}, but live is {live:?}"));
     }
     way_back(inner, &before, change);
+    inner.rows = Some(before);
 }
 
 /// A bake that fails or is cancelled gives production back to what it replaced.
