@@ -47,6 +47,7 @@ def later(seconds, code):
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def head(self, status, *headers):
         self.send_response(status)

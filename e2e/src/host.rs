@@ -93,6 +93,11 @@ impl Host {
             bail!("the server ended before it served: {}", self.log("server.log"));
         };
         let token = fs::read_to_string(self.path().join("data/admin.token"))?.trim().to_owned();
+        // The next start takes the same address: remotes of repositories name it.
+        let file = self.path().join("server.toml");
+        let text = fs::read_to_string(&file)?;
+        let address = url.trim_start_matches("http://");
+        fs::write(&file, text.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{address}\"")))?;
         self.api = Some(Api::new(url, token));
         Ok(())
     }

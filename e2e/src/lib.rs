@@ -1,5 +1,6 @@
 //! What the end-to-end tests stand on: a whole Teal in a temporary directory, repositories pushed by real git, a load client that counts every
 //! request, a real mail server. Nothing in here fakes anything, and everything is cleaned up when its value is dropped.
+#![allow(clippy::print_stderr, reason = "what a host logged is shown where a test fails")]
 
 mod api;
 mod app;

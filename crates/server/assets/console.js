@@ -1,6 +1,5 @@
 // Keeps open pages current. Every page reads the same without it.
 "use strict";
-
 (() => {
   const MAX_LINES = 2000;
   const streams = new Map();
@@ -73,7 +72,7 @@
     for (const time of document.querySelectorAll("time[data-when]")) {
       const seconds = Math.round((Date.now() - Date.parse(time.dateTime)) / 1000);
       if (Number.isNaN(seconds)) continue;
-      const words = Math.abs(seconds) < 5 ? "just now" : seconds > 0 ? `${units(seconds)} ago` : `in ${units(-seconds)}`;
+      const words = Math.abs(seconds) < 5 ? "just now" : seconds > 0 ? `${units(seconds)} ago` : `in ${units(-seconds + (seconds > -60 ? 0 : seconds > -3600 ? 30 : 1800))}`;
       if (time.textContent !== words) time.textContent = words;
     }
   }

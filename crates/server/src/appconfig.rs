@@ -106,7 +106,9 @@ impl AppConfig {
             ("good_probes", u64::from(self.good_probes), 1, 100),
         ];
         match ranges.into_iter().find(|(_, value, low, high)| value < low || value > high) {
-            Some((name, value, low, high)) => Err(format!("`{name}` is {value}, but must be from {low} to {high}")),
+            Some((name, value, low, high)) => {
+                Err(format!("`{name}` is {value}, but must be from {low} to {high}"))
+            }
             None => Ok(()),
         }
     }
@@ -145,7 +147,8 @@ mod tests {
 
     #[test]
     fn unknown_and_absurd_settings_are_refused_by_name() {
-        let one = |name: &str, value: serde_json::Value| AppConfig::of(&BTreeMap::from([(name.to_owned(), value)]));
+        let one =
+            |name: &str, value: serde_json::Value| AppConfig::of(&BTreeMap::from([(name.to_owned(), value)]));
         assert!(one("bake", 3.into()).expect_err("unknown").contains("bake"));
         assert!(one("instances", 0.into()).expect_err("range").contains("from 1 to"));
         assert_eq!(one("bake_s", 3.into()).expect("legal").machine().bake_ms, 3000);

@@ -20,7 +20,11 @@ pub fn point(side: Side, what: &dyn std::fmt::Display) {
     static WANTED: OnceLock<Option<(Side, u64)>> = OnceLock::new();
     static BEFORE: AtomicU64 = AtomicU64::new(0);
     static AFTER: AtomicU64 = AtomicU64::new(0);
-    let Some((wanted, nth)) = *WANTED.get_or_init(|| std::env::var("TEAL_CRASH_AT").ok().as_deref().and_then(parse)) else { return };
+    let Some((wanted, nth)) =
+        *WANTED.get_or_init(|| std::env::var("TEAL_CRASH_AT").ok().as_deref().and_then(parse))
+    else {
+        return;
+    };
     let counter = if side == Side::Before { &BEFORE } else { &AFTER };
     if counter.fetch_add(1, Ordering::SeqCst) + 1 == nth && side == wanted {
         tracing::error!(%what, ?side, nth, "crashing as told");

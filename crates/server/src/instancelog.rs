@@ -97,7 +97,8 @@ fn read_lines(mut file: File, offset: u64, lines: &mut Vec<LogLine>) -> io::Resu
     let mut bytes = Vec::new();
     file.take(MAX_READ).read_to_end(&mut bytes)?;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
-    let parsed = bytes[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let parsed =
+        bytes[..whole].split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
     lines.extend(parsed);
     Ok(whole as u64)
 }
@@ -108,7 +109,9 @@ mod tests {
     use std::io::Write;
 
     fn line(text: &str) -> String {
-        serde_json::to_string(&LogLine { at: 1, stage: "start".into(), error: false, text: text.into() }).expect("serialises") + "\n"
+        serde_json::to_string(&LogLine { at: 1, stage: "start".into(), error: false, text: text.into() })
+            .expect("serialises")
+            + "\n"
     }
 
     fn texts(lines: Vec<LogLine>) -> Vec<String> {

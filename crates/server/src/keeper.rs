@@ -1,11 +1,7 @@
 //! The keeper: notices what happens by itself (an instance died, a reboot) and collects what nobody wants any more. It only looks and removes
 //! garbage; what to do about a dead instance is the machine's decision.
 
-use crate::{
-    driver::Driver,
-    release,
-    world::World,
-};
+use crate::{driver::Driver, release, world::World};
 use std::{collections::HashSet, time::Duration};
 use teal_core::{
     deploy::{Environment, Observation, Phase, Rows, State as EnvironmentState, Step},
@@ -56,7 +52,10 @@ async fn look(world: &World, app: &AppId) -> bool {
 }
 
 async fn observations(world: &World, environment: &Environment) -> Vec<Observation> {
-    let runs = matches!(environment.state, EnvironmentState::Up | EnvironmentState::Memory | EnvironmentState::Draining { .. });
+    let runs = matches!(
+        environment.state,
+        EnvironmentState::Up | EnvironmentState::Memory | EnvironmentState::Draining { .. }
+    );
     if !runs || environment.instances.is_empty() {
         return Vec::new();
     }
@@ -117,7 +116,9 @@ impl World {
         match self.runtime.remove(id).await {
             Outcome::Done(()) => drop(self.runtime.forget(id).await),
             Outcome::Broke(failure) => tracing::error!(instance = %id, %failure, "garbage cannot be removed"),
-            Outcome::Unknown(why) => tracing::warn!(instance = %id, why, "garbage is removed with the next collection"),
+            Outcome::Unknown(why) => {
+                tracing::warn!(instance = %id, why, "garbage is removed with the next collection")
+            }
         }
     }
 
@@ -140,7 +141,10 @@ impl World {
     pub(crate) async fn forget(&self, app: &AppId) -> Result<(), crate::store::Error> {
         let logs = self.store.deployments(app, u32::MAX).await?;
         logs.iter().for_each(|deployment| drop(self.logs.remove(&deployment.id)));
-        for directory in [crate::platform::repository(&self.config, app), self.config.data.join("cache").join(app.as_str())] {
+        for directory in [
+            crate::platform::repository(&self.config, app),
+            self.config.data.join("cache").join(app.as_str()),
+        ] {
             let _ = tokio::fs::remove_dir_all(directory).await;
         }
         self.store.forget_app(app.clone()).await

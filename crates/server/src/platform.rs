@@ -220,9 +220,10 @@ impl Platform {
     pub async fn act(&self, who: &Principal, app: &AppId, action: Action) -> Result<Accepted> {
         let (act, message) = match action {
             Action::Wake => (Act::Wake, "production is being reversed"),
-            Action::Redeploy { commit } => {
-                (Act::Redeploy { commit: self.commit(app, &commit).await?, image: HOST_IMAGE.into() }, "the commit is deployed again")
-            }
+            Action::Redeploy { commit } => (
+                Act::Redeploy { commit: self.commit(app, &commit).await?, image: HOST_IMAGE.into() },
+                "the commit is deployed again",
+            ),
             Action::Restart => (Act::Restart, "the live commit is started afresh beside the running one"),
             Action::Scale { instances } => {
                 self.override_config(who, app, "instances", instances.into()).await?;
@@ -238,7 +239,12 @@ impl Platform {
     }
 
     /// Cancels one deployment, or all that are under way.
-    async fn cancel(&self, who: &Principal, app: &AppId, deployment: Option<DeploymentId>) -> Result<Accepted> {
+    async fn cancel(
+        &self,
+        who: &Principal,
+        app: &AppId,
+        deployment: Option<DeploymentId>,
+    ) -> Result<Accepted> {
         let rows = self.rows(app).await?;
         let all = rows.deployments.iter().filter(|d| d.phase.is_attempt()).map(|d| d.id.clone());
         let wanted: Vec<DeploymentId> = deployment.map_or_else(|| all.collect(), |one| vec![one]);
@@ -254,7 +260,8 @@ impl Platform {
 
     /// Commits a request of the machine and wakes the driver.
     async fn request(&self, who: &Principal, app: &AppId, act: Act) -> Result<teal_core::deploy::Accepted> {
-        let request = Request { id: new_deployment(), cause: who.way.cause(), author: Some(who.user.clone()), act };
+        let request =
+            Request { id: new_deployment(), cause: who.way.cause(), author: Some(who.user.clone()), act };
         let accepted = engine::request(&self.inner.world, app, &request).await?;
         self.inner.driver.wake(app);
         Ok(accepted)
@@ -268,16 +275,25 @@ impl Platform {
     async fn commit(&self, app: &AppId, text: &str) -> Result<Commit> {
         let hex = text.len() >= 7 && text.len() <= 64 && text.chars().all(|c| c.is_ascii_hexdigit());
         if !hex {
-            return Err(Error::invalid(format!("`{}` is not a commit", crate::log::harmless(text)), "give 7 or more characters of its hash"));
+            return Err(Error::invalid(
+                format!("`{}` is not a commit", crate::log::harmless(text)),
+                "give 7 or more characters of its hash",
+            ));
         }
         let found = self.store().deployments(app, u32::MAX).await?;
-        let mut commits: Vec<Commit> = found.into_iter().filter_map(|d| d.commit).filter(|c| c.id.starts_with(text)).collect();
+        let mut commits: Vec<Commit> =
+            found.into_iter().filter_map(|d| d.commit).filter(|c| c.id.starts_with(text)).collect();
         commits.dedup_by(|a, b| a.id == b.id);
         let first = commits.first().cloned();
         if commits.iter().any(|commit| Some(&commit.id) != first.as_ref().map(|c| &c.id)) {
-            return Err(Error::invalid("several commits begin like that", "give more characters of its hash"));
+            return Err(Error::invalid(
+                "several commits begin like that",
+                "give more characters of its hash",
+            ));
         }
-        first.ok_or_else(|| Error::NotFound(format!("no deployment of a commit {text} is known: see `teal activity`")))
+        first.ok_or_else(|| {
+            Error::NotFound(format!("no deployment of a commit {text} is known: see `teal activity`"))
+        })
     }
 
     /// What this host can do, with remedies.
@@ -287,7 +303,12 @@ impl Platform {
     pub async fn doctor(&self) -> Result<Vec<FindingView>> {
         let found = tokio::task::spawn_blocking(teal_runtime::doctor::examine).await;
         let found = found.map_err(|_| Error::Internal("the examination was lost".into()))?;
-        let view = |f: teal_runtime::doctor::Finding| FindingView { name: f.name, ok: f.ok, detail: f.detail, remedy: f.remedy };
+        let view = |f: teal_runtime::doctor::Finding| FindingView {
+            name: f.name,
+            ok: f.ok,
+            detail: f.detail,
+            remedy: f.remedy,
+        };
         let mut views: Vec<FindingView> = found.into_iter().map(view).collect();
         views.push(self.router_finding().await);
         Ok(views)
@@ -296,7 +317,11 @@ impl Platform {
     async fn router_finding(&self) -> FindingView {
         let (ok, detail, remedy) = match self.inner.world.link.facts().await {
             Ok(facts) => (true, format!("answers (process {}), HTTP on {:?}", facts.pid, facts.http), None),
-            Err(error) => (false, error.to_string(), Some("start it: `systemctl start teal-router`, or `teal router`".into())),
+            Err(error) => (
+                false,
+                error.to_string(),
+                Some("start it: `systemctl start teal-router`, or `teal router`".into()),
+            ),
         };
         FindingView { name: "router".into(), ok, detail, remedy }
     }

@@ -53,9 +53,14 @@ impl fmt::Display for Probe {
         match finding {
             Finding::NotListening => write!(f, "GET {path}: nothing is listening"),
             Finding::Status { code, location: Some(to) } => {
-                write!(f, "GET {path} returned {code} after {elapsed_ms} ms: a redirect to {to}, which is not followed")
+                write!(
+                    f,
+                    "GET {path} returned {code} after {elapsed_ms} ms: a redirect to {to}, which is not followed"
+                )
             }
-            Finding::Status { code, location: None } => write!(f, "GET {path} returned {code} after {elapsed_ms} ms"),
+            Finding::Status { code, location: None } => {
+                write!(f, "GET {path} returned {code} after {elapsed_ms} ms")
+            }
             Finding::Broken(why) => write!(f, "GET {path} {why} (after {elapsed_ms} ms)"),
         }
     }
@@ -80,7 +85,10 @@ async fn get(address: SocketAddr, host: &str, path: &str) -> Finding {
         Err(error) => return broken("could not be asked", error),
     };
     let driver = tokio::spawn(connection);
-    let request = http::Request::get(path).header("host", host).header("user-agent", "teal-health/1").header("connection", "close");
+    let request = http::Request::get(path)
+        .header("host", host)
+        .header("user-agent", "teal-health/1")
+        .header("connection", "close");
     let Ok(request) = request.body(Empty::<Bytes>::new()) else {
         return Finding::Broken("is not a path that can be asked for".into());
     };
@@ -132,7 +140,10 @@ mod tests {
         assert!(answer(b"HTTP/1.1 204 No Content\r\n\r\n").await.finding.good(false));
         assert!(!answer(b"HTTP/1.1 204 No Content\r\n\r\n").await.finding.good(true));
         let redirect = answer(b"HTTP/1.1 301 Moved\r\nlocation: /login\r\ncontent-length: 0\r\n\r\n").await;
-        assert!(!redirect.finding.good(false) && redirect.to_string().contains("redirect to /login"), "{redirect}");
+        assert!(
+            !redirect.finding.good(false) && redirect.to_string().contains("redirect to /login"),
+            "{redirect}"
+        );
         let empty = answer(b"").await;
         assert!(empty.to_string().contains("gave no answer"), "{empty}");
         let short = answer(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await;

@@ -155,11 +155,16 @@ impl RouterLink {
 }
 
 /// The connection; a new one is greeted and given the whole table first.
-async fn connect<'a>(path: &Path, wanted: &Table, slot: &'a mut Option<Connection>) -> Result<&'a mut Connection, Error> {
+async fn connect<'a>(
+    path: &Path,
+    wanted: &Table,
+    slot: &'a mut Option<Connection>,
+) -> Result<&'a mut Connection, Error> {
     if slot.is_none() {
         let unreachable = |why: String| Error::Unreachable { path: path.display().to_string(), why };
         let stream = timeout(PATIENCE, UnixStream::connect(path)).await;
-        let stream = stream.map_err(|_| unreachable("time-out".into()))?.map_err(|e| unreachable(e.to_string()))?;
+        let stream =
+            stream.map_err(|_| unreachable("time-out".into()))?.map_err(|e| unreachable(e.to_string()))?;
         let facts = RouterFacts { http: Vec::new(), pid: 0 };
         *slot = Some(Connection { stream, generation: 0, facts });
         let hello = Request::Hello { version: control::VERSION, requires: Vec::new() };

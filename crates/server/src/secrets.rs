@@ -26,7 +26,9 @@ pub enum Error {
         why: String,
     },
     /// The sealed text was altered, or sealed with another key or for another purpose.
-    #[error("a sealed secret does not open: the key file is not the one it was sealed with, or the store was altered")]
+    #[error(
+        "a sealed secret does not open: the key file is not the one it was sealed with, or the store was altered"
+    )]
     Sealed,
 }
 
@@ -47,7 +49,9 @@ impl Key {
                 return Err(fail("others may read it; run `chmod 600` on it".into()));
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => make(path).map_err(|e| fail(e.to_string()))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make(path).map_err(|e| fail(e.to_string()))?
+            }
             Err(error) => return Err(fail(error.to_string())),
         }
         let bytes = fs::read(path).map_err(|e| fail(e.to_string()))?;
@@ -61,7 +65,10 @@ impl Key {
     /// Never in practice: if the cipher refuses.
     pub fn seal(&self, purpose: &str, plain: &[u8]) -> Result<Vec<u8>, Error> {
         let mut sealed = plain.to_vec();
-        let nonce = self.cipher()?.seal_in_place_append_tag(Aad::from(purpose), &mut sealed).map_err(|_| Error::Sealed)?;
+        let nonce = self
+            .cipher()?
+            .seal_in_place_append_tag(Aad::from(purpose), &mut sealed)
+            .map_err(|_| Error::Sealed)?;
         let mut out = nonce.as_ref().to_vec();
         out.append(&mut sealed);
         Ok(out)
@@ -75,7 +82,10 @@ impl Key {
         let (nonce, rest) = sealed.split_at_checked(NONCE_LEN).ok_or(Error::Sealed)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Error::Sealed)?;
         let mut buffer = rest.to_vec();
-        let plain = self.cipher()?.open_in_place(nonce, Aad::from(purpose), &mut buffer).map_err(|_| Error::Sealed)?;
+        let plain = self
+            .cipher()?
+            .open_in_place(nonce, Aad::from(purpose), &mut buffer)
+            .map_err(|_| Error::Sealed)?;
         Ok(plain.to_vec())
     }
 

@@ -6,7 +6,8 @@ use crate::{
     config::Config,
     driver::Driver,
     git::{self, Git},
-    keeper, log::Logs,
+    keeper,
+    log::Logs,
     notify,
     platform::Platform,
     release::{self, Releases},
@@ -164,7 +165,10 @@ fn check(config: &Config) -> Result<(), Error> {
         return Err(Error::Config(message));
     }
     if !["auto", "sandbox", "process"].contains(&config.runtime.as_str()) {
-        return Err(Error::Config(format!("`runtime = \"{}\"` is not one of auto, sandbox, process", config.runtime)));
+        return Err(Error::Config(format!(
+            "`runtime = \"{}\"` is not one of auto, sandbox, process",
+            config.runtime
+        )));
     }
     Ok(())
 }
@@ -210,8 +214,11 @@ async fn open_runtime(config: &Config) -> Result<(Any, Vec<String>), Error> {
         Err(why) if config.runtime == "sandbox" => Err(Error::Runtime { name: "sandbox".into(), why }),
         Err(why) => {
             let process = Process::open(process::Config::new(config.data.clone()));
-            let process = process.map_err(|error| Error::Runtime { name: "process".into(), why: error.to_string() })?;
-            let warning = format!("instances run without isolation (runtime `process`): {why}; do not serve strangers' code");
+            let process =
+                process.map_err(|error| Error::Runtime { name: "process".into(), why: error.to_string() })?;
+            let warning = format!(
+                "instances run without isolation (runtime `process`): {why}; do not serve strangers' code"
+            );
             Ok((Any::Process(process), vec![warning]))
         }
     }
@@ -228,14 +235,19 @@ async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
 
 /// Takes this server's rules and groups off the host, if no instance needs them any more.
 async fn leave(runtime: &Any) {
-    if let Any::Sandbox(sandbox) = runtime {
-        if let Err(error) = sandbox.leave().await {
-            tracing::warn!(%error, "the host's network rules stay; the next start takes them over");
-        }
+    if let Any::Sandbox(sandbox) = runtime
+        && let Err(error) = sandbox.leave().await
+    {
+        tracing::warn!(%error, "the host's network rules stay; the next start takes them over");
     }
 }
 
-pub(crate) async fn world(config: Arc<Config>, store: Store, runtime: Any, program: PathBuf) -> Result<World, Error> {
+pub(crate) async fn world(
+    config: Arc<Config>,
+    store: Store,
+    runtime: Any,
+    program: PathBuf,
+) -> Result<World, Error> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Data { path, source }
@@ -243,7 +255,8 @@ pub(crate) async fn world(config: Arc<Config>, store: Store, runtime: Any, progr
     let logs = Logs::open(config.data.join("logs")).map_err(unusable(&config.data))?;
     let runtime = Arc::new(runtime);
     let releases = Arc::new(Releases::open(&config.data.join("releases"))?);
-    let builder = Builder::new(Arc::clone(&runtime), Arc::clone(&releases), logs.clone(), &config, program.clone());
+    let builder =
+        Builder::new(Arc::clone(&runtime), Arc::clone(&releases), logs.clone(), &config, program.clone());
     let mut routes = BTreeMap::new();
     for app in store.apps().await? {
         let rows = store.load(&app.id).await?;
@@ -274,7 +287,10 @@ fn write_facts(data: &Path, facts: &Facts) -> Result<(), Error> {
 async fn serve(listener: TcpListener, routes: axum::Router) {
     use tokio::signal::unix::{SignalKind, signal};
     let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else { return };
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        return;
+    };
     tokio::select! {
         served = axum::serve(listener, service) => {
             if let Err(error) = served {

@@ -27,7 +27,7 @@ fn cancel_ends_a_build_a_start_and_a_hold() -> Result<()> {
         let mut push = repository.push_command("HEAD:main", &["-q", "--force"]).spawn()?;
         until_status(&host, "shop", phase, |s| s.deploying.as_ref().is_some_and(|d| d.phase == phase))?;
         host.api().act("shop", &Action::Cancel { deployment: None })?;
-        let nothing_left = || host.processes_saying("sleep\01000").is_empty().then_some(());
+        let nothing_left = || host.processes_saying("sleep\x001000").is_empty().then_some(());
         within(Duration::from_secs(5), &format!("{phase}: processes are gone within 5 s"), nothing_left)?;
         let status = until_status(&host, "shop", "at rest", at_rest)?;
         assert_eq!(status.live.expect("live").commit.message, "good", "{phase}");

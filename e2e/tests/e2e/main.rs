@@ -1,6 +1,7 @@
 //! End-to-end tests, one or more for each numbered behaviour: real git, real processes, real mail, a load client that counts every request.
 //! They run one after another; each has a whole Teal of its own and leaves nothing behind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+#![allow(clippy::print_stdout, reason = "figures are printed, never asserted")]
 
 mod bad_green;
 mod cancel;
@@ -22,7 +23,7 @@ use teal_e2e::{Behaviour, Host, Pushed, Repository, python_app, until};
 
 /// Settings with which waiting is short.
 fn quick() -> Value {
-    json!({"bake_s": 1, "drain_s": 5, "off_after_s": 600, "upgraded_s": 2, "start_deadline_s": 60})
+    json!({"bake_s": 1, "drain_s": 5, "off_after_s": 600, "upgraded_s": 60, "start_deadline_s": 60})
 }
 
 /// An app that is made and not deployed yet.

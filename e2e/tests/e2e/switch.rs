@@ -21,7 +21,7 @@ fn many_deployments_in_a_row_lose_no_request() -> Result<()> {
         push_well(&repository, &format!("v{round}"))?;
         let (before, _) = rig.standing()?;
         until("enough requests after the switch", || {
-            rig.standing().ok().filter(|(requests, _)| requests - before > 150)
+            rig.standing().ok().filter(|(requests, _)| requests - before > 300)
         })?;
     }
     let report = rig.stop()?;

@@ -19,12 +19,14 @@ use teal_core::{
 const PAUSE: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
-#[command(after_help = "Without --deployment it is what the live version wrote; with --build the newest build.
+#[command(
+    after_help = "Without --deployment it is what the live version wrote; with --build the newest build.
 
 Examples:
   teal logs shop -f
   teal logs shop --build
-  teal logs shop --deployment d-01jx0000000000000000000000 --json")]
+  teal logs shop --deployment d-01jx0000000000000000000000 --json"
+)]
 pub(crate) struct LogsArgs {
     #[command(flatten)]
     app: AppName,
@@ -87,7 +89,12 @@ fn choose(client: &Client, app: &str, args: &LogsArgs) -> Result<Wanted> {
     let made = live.and_then(|live| live.environment.as_str().replacen("e-", "d-", 1).parse().ok());
     match made {
         Some(id) => Ok(whole(id)),
-        None => client.activity(app, 1)?.into_iter().next().map(|row| whole(row.deployment)).ok_or_else(|| nothing(app)),
+        None => client
+            .activity(app, 1)?
+            .into_iter()
+            .next()
+            .map(|row| whole(row.deployment))
+            .ok_or_else(|| nothing(app)),
     }
 }
 
@@ -97,9 +104,12 @@ fn build(client: &Client, app: &str, named: Option<&DeploymentId>) -> Result<Wan
         Some(id) => vec![client.deployment(app, id)?],
         None => client.activity(app, 1000)?,
     };
-    let at = |row: &DeploymentView, name: &str| row.phases.iter().find(|p| p.phase == name).map(|p| p.at.clone());
+    let at =
+        |row: &DeploymentView, name: &str| row.phases.iter().find(|p| p.phase == name).map(|p| p.at.clone());
     let built = rows.into_iter().find(|row| at(row, "building").is_some() || named.is_some());
-    built.map(|row| Wanted { before: at(&row, "starting"), deployment: row.deployment }).ok_or_else(|| nothing(app))
+    built
+        .map(|row| Wanted { before: at(&row, "starting"), deployment: row.deployment })
+        .ok_or_else(|| nothing(app))
 }
 
 fn nothing(app: &str) -> Error {

@@ -22,7 +22,8 @@ pub(crate) fn verdict(out: &Out, client: &Client, app: &str, id: &DeploymentId) 
         if view.state != "WIP" {
             return Ok(view);
         }
-        let commit = view.commit.as_ref().map(|commit| format!(" · {}", text::commit(commit))).unwrap_or_default();
+        let commit =
+            view.commit.as_ref().map(|commit| format!(" · {}", text::commit(commit))).unwrap_or_default();
         progress.now(&format!("{}{commit}", harmless(&view.phase)));
         std::thread::sleep(PAUSE);
     }

@@ -59,7 +59,18 @@ impl Stage {
             .map_err(|e| Error::because("the configuration cannot be written", e))?;
         let footprint = Footprint { data, pool, names: Vec::new() };
         let directory = Some(directory);
-        Ok(Self { kind: app::Kind::of(app), directory, path, edge, api, router: None, server: None, client: None, mailbox, footprint })
+        Ok(Self {
+            kind: app::Kind::of(app),
+            directory,
+            path,
+            edge,
+            api,
+            router: None,
+            server: None,
+            client: None,
+            mailbox,
+            footprint,
+        })
     }
 
     /// Starts the router and waits until it serves.

@@ -329,6 +329,12 @@ impl Ledger {
         self.fail(at, lane, kind, detail);
     }
 
+    /// When another version took this one's place; `None` while it is current (again).
+    pub(super) fn replaced(&self, version: &str) -> Option<u64> {
+        let last = self.epochs.iter().rposition(|epoch| epoch.version == version)?;
+        Some(self.epochs.get(last + 1)?.first)
+    }
+
     /// Whether every acknowledged POST is known to be recorded.
     pub(super) fn is_audited(&self) -> bool {
         self.posts.values().all(|post| !post.acknowledged || post.recorded > 0)

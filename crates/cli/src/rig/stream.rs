@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 /// A stream that says nothing for so long is dead.
 const SILENCE: Duration = Duration::from_secs(20);
 /// How long a stream stays with a version that is no longer current, as somebody who has the page open does.
-pub(super) const LINGER_US: u64 = 5_000_000;
+pub(super) const LINGER_US: u64 = 1_500_000;
 /// The longest line.
 const MAX_LINE: usize = 64 * 1024;
 
@@ -71,10 +71,9 @@ pub(super) fn is_time_to_leave(shared: &Shared, version: Option<&str>, number: u
     if shared.options.hold {
         return false;
     }
-    let ledger = shared.ledger();
-    let Some(current) = ledger.current() else { return false };
     let linger = LINGER_US + (number as u64 % 20) * 100_000;
-    version.is_some_and(|version| version != current.version) && shared.now() > current.first + linger
+    let since = version.and_then(|version| shared.ledger().replaced(version));
+    since.is_some_and(|since| shared.now() > since + linger)
 }
 
 async fn open(shared: &Shared) -> Result<(Incoming, Option<String>), String> {

@@ -54,7 +54,6 @@ pub(crate) struct Web {
 ///
 /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`: failed authentications are counted per peer address. Git's
 /// router is merged beside it by whoever serves both; only this one has a fallback.
-#[must_use]
 pub fn router(platform: Platform) -> Router {
     let over_tls = platform.server_config().public_url().starts_with("https://");
     let sessions = Sessions::new(&platform.session_key(), over_tls);

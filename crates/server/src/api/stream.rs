@@ -121,7 +121,10 @@ async fn write_events(
             after = event.number;
             writer.send("event", Some(event.number), &event).await?;
         }
-        while !more {
+        if more {
+            continue;
+        }
+        loop {
             tokio::select! {
                 changed = concerns(&mut changes, &app) => if changed? { break },
                 alive = writer.alive() => alive?,

@@ -5,8 +5,8 @@ mod console;
 mod lab;
 mod streams;
 
-use lab::{Lab, json};
 use axum::http::StatusCode;
+use lab::{Lab, json};
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -30,18 +30,26 @@ async fn strangers_are_refused_at_every_route_of_the_document() {
 #[tokio::test]
 async fn every_answer_carries_the_headers_that_protect_it() {
     let lab = Lab::new().await;
-    for (path, status) in [("/healthz", 200), ("/login", 200), ("/api/v1/apps", 401), ("/nowhere", 404), ("/api/nowhere", 404)] {
+    for (path, status) in
+        [("/healthz", 200), ("/login", 200), ("/api/v1/apps", 401), ("/nowhere", 404), ("/api/nowhere", 404)]
+    {
         let answer = lab.ask("GET", path).send().await;
         assert_eq!(answer.status.as_u16(), status, "{path}");
         let policy = answer.header("content-security-policy").expect("policy");
-        assert!(policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"), "{policy}");
+        assert!(
+            policy.starts_with("default-src 'none'; script-src 'self'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
         assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
         assert_eq!(answer.header("x-content-type-options"), Some("nosniff"), "{path}");
         assert_eq!(answer.header("x-frame-options"), Some("DENY"), "{path}");
     }
     assert_eq!(lab.ask("GET", "/api/nowhere").send().await.json()["kind"], "not_found");
     let wrong_method = lab.ask("PUT", "/api/v1/whoami").token().send().await;
-    assert_eq!((wrong_method.status.as_u16(), wrong_method.json()["kind"].clone()), (405, "not_allowed".into()));
+    assert_eq!(
+        (wrong_method.status.as_u16(), wrong_method.json()["kind"].clone()),
+        (405, "not_allowed".into())
+    );
 }
 
 #[tokio::test]
@@ -64,7 +72,8 @@ async fn a_token_says_who_asks_and_the_client_says_how() {
 #[tokio::test]
 async fn whoever_guesses_tokens_has_to_wait_and_nobody_else() {
     let lab = Lab::new().await;
-    let guess = || lab.ask("GET", "/api/v1/whoami").peer([192, 0, 2, 1]).header("authorization", "Bearer teal_wrong");
+    let guess =
+        || lab.ask("GET", "/api/v1/whoami").peer([192, 0, 2, 1]).header("authorization", "Bearer teal_wrong");
     for _ in 0..10 {
         assert_eq!(guess().send().await.status, StatusCode::UNAUTHORIZED);
     }
@@ -106,14 +115,19 @@ async fn bodies_are_read_strictly() {
 #[tokio::test]
 async fn an_app_lives_from_its_making_to_its_deletion() {
     let lab = Lab::new().await;
-    let made = lab.ask("POST", "/api/v1/apps").token().body(&json!({"name": "shop"}).to_string()).send().await;
+    let made =
+        lab.ask("POST", "/api/v1/apps").token().body(&json!({"name": "shop"}).to_string()).send().await;
     assert_eq!(made.status, StatusCode::CREATED, "{}", made.text());
     assert_eq!(made.json()["name"], "shop");
-    let again = lab.ask("POST", "/api/v1/apps").token().body(&json!({"name": "shop"}).to_string()).send().await;
+    let again =
+        lab.ask("POST", "/api/v1/apps").token().body(&json!({"name": "shop"}).to_string()).send().await;
     assert!([409, 422].contains(&again.status.as_u16()), "{}", again.text());
     assert_eq!(lab.get("/api/v1/apps/shop").await["domains"], json!(["shop.localhost"]));
     let status = lab.get("/api/v1/apps/shop/status").await;
-    assert_eq!((&status["status"], &status["live"], &status["button"]), (&json!("stopped"), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&status["status"], &status["live"], &status["button"]),
+        (&json!("stopped"), &Value::Null, &Value::Null)
+    );
     assert_eq!(lab.get("/api/v1/apps/shop/activity?limit=5").await, json!([]));
     for (path, action) in [("shop", "wake"), ("shop", "restart"), ("shop", "cancel")] {
         let answer = lab.act(path, &json!({"action": action})).await;
@@ -122,7 +136,11 @@ async fn an_app_lives_from_its_making_to_its_deletion() {
     }
     assert_eq!(lab.act("shop", &json!({"action": "wake", "force": 1})).await.status.as_u16(), 422);
     assert_eq!(lab.act("nothing", &json!({"action": "wake"})).await.status, StatusCode::NOT_FOUND);
-    for path in ["/api/v1/apps/nothing", "/api/v1/apps/shop/deployments/d-none", "/api/v1/apps/shop/deployments/..%2f/log"] {
+    for path in [
+        "/api/v1/apps/nothing",
+        "/api/v1/apps/shop/deployments/d-none",
+        "/api/v1/apps/shop/deployments/..%2f/log",
+    ] {
         assert_eq!(lab.ask("GET", path).token().send().await.status, StatusCode::NOT_FOUND, "{path}");
     }
     let deleted = lab.ask("DELETE", "/api/v1/apps/shop").token().send().await;
@@ -172,17 +190,22 @@ async fn people_their_tokens_and_their_keys() {
     let hers = || lab.ask("GET", "/api/v1/whoami").header("authorization", &bearer);
     assert_eq!(hers().send().await.json()["user"], "ada");
     assert!(!lab.get("/api/v1/tokens").await.to_string().contains(secret));
-    let ended = lab.ask("DELETE", &format!("/api/v1/tokens/{}", json(&made["token"]["id"]))).token().send().await;
+    let ended =
+        lab.ask("DELETE", &format!("/api/v1/tokens/{}", json(&made["token"]["id"]))).token().send().await;
     assert_eq!(ended.status, StatusCode::NO_CONTENT);
     assert_eq!(hers().send().await.status, StatusCode::UNAUTHORIZED);
 
-    let openssh = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@laptop";
+    let openssh =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ ada@laptop";
     let key = lab.post("/api/v1/keys", &json!({"name": "laptop", "key": openssh})).await;
     assert_eq!(key.status, StatusCode::CREATED, "{}", key.text());
     let fingerprint = json(&key.json()["fingerprint"]).replace('/', "%2F").replace('+', "%2B");
     let removed = lab.ask("DELETE", &format!("/api/v1/keys/{fingerprint}")).token().send().await;
     assert_eq!(removed.status, StatusCode::NO_CONTENT, "{}", removed.text());
-    assert_eq!(lab.post("/api/v1/keys", &json!({"name": "x", "key": "ssh-rsa nonsense"})).await.status.as_u16(), 422);
+    assert_eq!(
+        lab.post("/api/v1/keys", &json!({"name": "x", "key": "ssh-rsa nonsense"})).await.status.as_u16(),
+        422
+    );
 
     assert_eq!(lab.ask("DELETE", "/api/v1/users/ada").token().send().await.status, StatusCode::NO_CONTENT);
     assert_eq!(lab.ask("DELETE", "/api/v1/users/ada").token().send().await.status, StatusCode::NOT_FOUND);

@@ -93,12 +93,12 @@ async fn finish(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let compressed = response.headers().contains_key(header::CONTENT_ENCODING);
     let headers = response.headers_mut();
-    if compressed && let Some(tag) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()) {
-        if !tag.starts_with("W/")
-            && let Ok(weak) = HeaderValue::from_str(&format!("W/{tag}"))
-        {
-            headers.insert(header::ETAG, weak);
-        }
+    if compressed
+        && let Some(tag) = headers.get(header::ETAG).and_then(|tag| tag.to_str().ok())
+        && !tag.starts_with("W/")
+        && let Ok(weak) = HeaderValue::from_str(&format!("W/{tag}"))
+    {
+        headers.insert(header::ETAG, weak);
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -30,7 +30,10 @@ fn relative(at: Timestamp, now: Timestamp) -> String {
     match seconds {
         -4..=4 => "just now".into(),
         5.. => format!("{} ago", amount(seconds.unsigned_abs())),
-        _ => format!("in {}", amount(seconds.unsigned_abs())),
+        // What is past is rounded down, what is to come to the nearest: 14 minutes and 55 seconds are 15 minutes.
+        -59..=-5 => format!("in {}", amount(seconds.unsigned_abs())),
+        -3599..=-60 => format!("in {}", amount(seconds.unsigned_abs() + 30)),
+        _ => format!("in {}", amount(seconds.unsigned_abs() + 1800)),
     }
 }
 
@@ -72,7 +75,10 @@ mod tests {
             ("2026-11-23T04:04:00.000Z", "1 minute ago"),
             ("2026-11-23T01:05:06.000Z", "3 hours ago"),
             ("2026-11-20T04:05:06.000Z", "3 days ago"),
+            ("2026-11-23T04:05:36.000Z", "in 30 seconds"),
             ("2026-11-23T04:13:06.000Z", "in 8 minutes"),
+            ("2026-11-23T04:20:01.000Z", "in 15 minutes"),
+            ("2026-11-23T06:00:00.000Z", "in 2 hours"),
             ("what", "what"),
         ] {
             assert_eq!(When::new(exact, now).words, words, "{exact}");

@@ -58,7 +58,9 @@ impl Platform {
             return Err(Error::invalid("that is not a user's name", "use letters, digits, `.`, `_` and `-`"));
         }
         if let Some(email) = &user.email {
-            email.parse::<lettre::Address>().map_err(|_| Error::invalid("that is not a mail address", "give it as name@host"))?;
+            email
+                .parse::<lettre::Address>()
+                .map_err(|_| Error::invalid("that is not a mail address", "give it as name@host"))?;
         }
         self.store().set_user(user.clone()).await?;
         tracing::info!(by = who.user, user = user.name, "user set");
@@ -129,7 +131,10 @@ impl Platform {
     /// If it is not a public key.
     pub async fn add_key(&self, who: &Principal, name: &str, openssh: &str) -> Result<KeyView> {
         let key = russh::keys::PublicKey::from_openssh(openssh.trim()).map_err(|_| {
-            Error::invalid("that is not an SSH public key", "give the contents of a file such as ~/.ssh/id_ed25519.pub")
+            Error::invalid(
+                "that is not an SSH public key",
+                "give the contents of a file such as ~/.ssh/id_ed25519.pub",
+            )
         })?;
         let fingerprint = key.fingerprint(russh::keys::HashAlg::Sha256).to_string();
         let name: String = crate::log::harmless(name).chars().take(MAX_NAME).collect();
@@ -166,8 +171,14 @@ impl Platform {
             hint: Some("set one: `teal users set NAME --email ADDRESS`".into()),
         })?;
         match notify::test(&smtp, &to).await {
-            Ok(said) => Ok(Accepted { deployment: None, message: format!("{} took a mail to {to}: {said}", smtp.host) }),
-            Err(why) => Err(Error::Refused { message: format!("{} did not take a mail to {to}: {why}", smtp.host), hint: None }),
+            Ok(said) => Ok(Accepted {
+                deployment: None,
+                message: format!("{} took a mail to {to}: {said}", smtp.host),
+            }),
+            Err(why) => Err(Error::Refused {
+                message: format!("{} did not take a mail to {to}: {why}", smtp.host),
+                hint: None,
+            }),
         }
     }
 }

@@ -18,7 +18,9 @@ impl Platform {
     /// If there is none.
     pub async fn find_app(&self, name: &str) -> Result<AppId> {
         let found = self.store().app_of_name(name.to_owned()).await?;
-        found.ok_or_else(|| Error::NotFound(format!("there is no app `{}`: see `teal apps list`", crate::log::harmless(name))))
+        found.ok_or_else(|| {
+            Error::NotFound(format!("there is no app `{}`: see `teal apps list`", crate::log::harmless(name)))
+        })
     }
 
     /// Makes an app.
@@ -30,16 +32,24 @@ impl Platform {
         let name = &new.name;
         let fits = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(legal);
         if !fits || !name.starts_with(|c: char| c.is_ascii_lowercase()) || name.ends_with('-') {
-            let hint = format!("lower-case letters, digits and `-`, a letter first, at most {MAX_NAME} characters");
+            let hint =
+                format!("lower-case letters, digits and `-`, a letter first, at most {MAX_NAME} characters");
             return Err(Error::invalid("that is not a name for an app", hint));
         }
-        let config = AppConfig::of(&new.config).map_err(|why| Error::invalid(why, "see `teal config list` for all settings"))?;
-        let id: AppId = super::new_id("a").parse().map_err(|_| Error::Internal("no id for the app".into()))?;
+        let config = AppConfig::of(&new.config)
+            .map_err(|why| Error::invalid(why, "see `teal config list` for all settings"))?;
+        let id: AppId =
+            super::new_id("a").parse().map_err(|_| Error::Internal("no id for the app".into()))?;
         let domain = format!("{name}.{}", self.config().base_domain);
         let app = App::new(id.clone(), name.clone(), vec![domain], config.machine());
         match self.store().create_app(app, new.config).await {
             Ok(_) => {}
-            Err(store::Error::Taken) => return Err(Error::invalid(format!("there is an app `{name}` already"), "choose another name")),
+            Err(store::Error::Taken) => {
+                return Err(Error::invalid(
+                    format!("there is an app `{name}` already"),
+                    "choose another name",
+                ));
+            }
             Err(error) => return Err(error.into()),
         }
         tracing::info!(by = who.user, app = name, "app made");
@@ -89,7 +99,10 @@ impl Platform {
     /// If there is none.
     pub async fn delete_app(&self, who: &Principal, app: &AppId) -> Result<Accepted> {
         self.request(who, app, Act::Delete).await?;
-        Ok(Accepted { deployment: None, message: "the app and everything that it has is being removed".into() })
+        Ok(Accepted {
+            deployment: None,
+            message: "the app and everything that it has is being removed".into(),
+        })
     }
 }
 

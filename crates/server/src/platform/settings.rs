@@ -37,14 +37,22 @@ impl Platform {
     /// If there is no such app.
     pub async fn variables(&self, app: &AppId, values: bool) -> Result<Vec<VariableView>> {
         let (variables, _) = self.newest(app).await?;
-        Ok(variables.into_iter().map(|(name, value)| VariableView { name, value: values.then_some(value) }).collect())
+        Ok(variables
+            .into_iter()
+            .map(|(name, value)| VariableView { name, value: values.then_some(value) })
+            .collect())
     }
 
     /// Sets (`Some`) and removes (`None`) variables; takes effect with the next deployment or restart, which the answer says.
     ///
     /// # Errors
     /// If a name is not one, or there are too many.
-    pub async fn set_variables(&self, who: &Principal, app: &AppId, changes: BTreeMap<String, Option<String>>) -> Result<Accepted> {
+    pub async fn set_variables(
+        &self,
+        who: &Principal,
+        app: &AppId,
+        changes: BTreeMap<String, Option<String>>,
+    ) -> Result<Accepted> {
         let (mut variables, overrides) = self.newest(app).await?;
         for (name, value) in changes {
             check_variable(&name, value.as_deref())?;
@@ -65,12 +73,21 @@ impl Platform {
     ///
     /// # Errors
     /// If a name is not a host name, or belongs to another app.
-    pub async fn set_domains(&self, who: &Principal, app: &AppId, add: Vec<String>, remove: Vec<String>) -> Result<Vec<String>> {
+    pub async fn set_domains(
+        &self,
+        who: &Principal,
+        app: &AppId,
+        add: Vec<String>,
+        remove: Vec<String>,
+    ) -> Result<Vec<String>> {
         let add: Vec<String> = add.iter().map(|domain| host_name(domain)).collect::<Result<_>>()?;
         for other in self.store().apps().await?.into_iter().filter(|other| other.id != *app) {
             let theirs = self.store().load(&other.id).await?.map(|rows| rows.app.domains).unwrap_or_default();
             if let Some(domain) = add.iter().find(|domain| theirs.contains(domain)) {
-                return Err(Error::invalid(format!("{domain} belongs to the app {}", other.name), "remove it there first"));
+                return Err(Error::invalid(
+                    format!("{domain} belongs to the app {}", other.name),
+                    "remove it there first",
+                ));
             }
         }
         let rows = self.rows(app).await?;
@@ -108,7 +125,11 @@ impl Platform {
     ) -> Result<BTreeMap<String, serde_json::Value>> {
         let (variables, mut overrides) = self.newest(app).await?;
         for (name, value) in changes {
-            if value.is_null() { overrides.remove(&name) } else { overrides.insert(name, value) };
+            if value.is_null() {
+                overrides.remove(&name)
+            } else {
+                overrides.insert(name, value)
+            };
         }
         let config = config_of(&overrides)?;
         self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await?;
@@ -119,7 +140,13 @@ impl Platform {
     }
 
     /// Sets one setting without asking the machine for anything.
-    pub(super) async fn override_config(&self, who: &Principal, app: &AppId, name: &str, value: serde_json::Value) -> Result<()> {
+    pub(super) async fn override_config(
+        &self,
+        who: &Principal,
+        app: &AppId,
+        name: &str,
+        value: serde_json::Value,
+    ) -> Result<()> {
         let (variables, mut overrides) = self.newest(app).await?;
         overrides.insert(name.to_owned(), value);
         config_of(&overrides)?;
@@ -128,12 +155,20 @@ impl Platform {
 
     async fn newest(&self, app: &AppId) -> Result<(Variables, Overrides)> {
         let newest = self.store().newest_snapshot(app).await?;
-        let (_, variables, overrides) = newest.ok_or_else(|| Error::NotFound("there is no such app".into()))?;
+        let (_, variables, overrides) =
+            newest.ok_or_else(|| Error::NotFound("there is no such app".into()))?;
         Ok((variables, overrides))
     }
 
     /// Keeps a new snapshot and makes it the one that the next deployment takes.
-    async fn take_snapshot(&self, who: &Principal, app: &AppId, variables: &Variables, overrides: &Overrides, what: &str) -> Result<()> {
+    async fn take_snapshot(
+        &self,
+        who: &Principal,
+        app: &AppId,
+        variables: &Variables,
+        overrides: &Overrides,
+        what: &str,
+    ) -> Result<()> {
         let number = self.store().add_snapshot(app, variables, overrides).await?;
         loop {
             let mut rows = self.rows(app).await?;
@@ -183,7 +218,10 @@ fn host_name(text: &str) -> Result<String> {
     };
     if name.len() > 253 || !name.split('.').all(label) {
         let message = format!("`{}` is not a host name", crate::log::harmless(text));
-        return Err(Error::invalid(message, "give it as shop.example.org, international names in their xn-- form"));
+        return Err(Error::invalid(
+            message,
+            "give it as shop.example.org, international names in their xn-- form",
+        ));
     }
     Ok(name)
 }

@@ -3,8 +3,11 @@
 use super::{Error, Platform, Result};
 use crate::{log::rfc3339, world::now};
 use teal_core::{
-    api::{ButtonView, CommitView, DeploymentView, EventView, FailureView, LiveView, PhaseView, SpareView, StatusView},
-    deploy::{self, Commit, Deployment, End, Environment, Kind, Phase, Rows, State, WakeTarget},
+    api::{
+        ButtonView, CommitView, DeploymentView, EventView, FailureView, LiveView, PhaseView, SpareView,
+        StatusView,
+    },
+    deploy::{self, Commit, Deployment, End, Environment, Kind, Phase, Rows, State, Verdict, WakeTarget},
     id::{AppId, DeploymentId},
     route::Colour,
     time::Time,
@@ -18,7 +21,14 @@ impl Platform {
     pub async fn status(&self, app: &AppId) -> Result<StatusView> {
         let rows = self.rows(app).await?;
         let served = rows.served();
-        let port = self.inner.world.link.facts().await.ok().and_then(|facts| facts.http.first().map(std::net::SocketAddr::port));
+        let port = self
+            .inner
+            .world
+            .link
+            .facts()
+            .await
+            .ok()
+            .and_then(|facts| facts.http.first().map(std::net::SocketAddr::port));
         let url = rows.app.domains.first().map(|domain| match port {
             Some(80) | None => format!("http://{domain}/"),
             Some(port) => format!("http://{domain}:{port}/"),
@@ -30,7 +40,9 @@ impl Platform {
             head: rows.app.head.as_ref().map(|head| commit(&head.commit)),
             live: served.map(|environment| live(&rows, environment)),
             spare: rows.way_back().map(|environment| spare(&rows, environment)),
-            deploying: rows.deploying().map(|deployment| deployment_view(deployment, colour_of(&rows, deployment))),
+            deploying: rows
+                .deploying()
+                .map(|deployment| deployment_view(deployment, colour_of(&rows, deployment))),
             button: button(&rows, now()),
             domains: rows.app.domains.clone(),
             url,
@@ -46,7 +58,10 @@ impl Platform {
     pub async fn activity(&self, app: &AppId, limit: u32) -> Result<Vec<DeploymentView>> {
         let rows = self.rows(app).await?;
         let deployments = self.store().deployments(app, limit.clamp(1, 1000)).await?;
-        Ok(deployments.iter().map(|deployment| deployment_view(deployment, colour_of(&rows, deployment))).collect())
+        Ok(deployments
+            .iter()
+            .map(|deployment| deployment_view(deployment, colour_of(&rows, deployment)))
+            .collect())
     }
 
     /// One deployment.
@@ -137,8 +152,13 @@ fn button(rows: &Rows, now: Time) -> Option<ButtonView> {
     let label = match target {
         WakeTarget::Environment(environment) => {
             let colour = if environment.colour == Colour::Blue { "Blue" } else { "Green" };
-            let off = off_at(rows, environment).map_or(String::new(), |at| format!(", off in {}", span(at.since(now))));
-            format!("wakes {colour} · {short} {} · {}{off}", commit_of.message, spare_state(environment.state))
+            let off = off_at(rows, environment)
+                .map_or(String::new(), |at| format!(", off in {}", span(at.since(now))));
+            format!(
+                "wakes {colour} · {short} {} · {}{off}",
+                commit_of.message,
+                spare_state(environment.state)
+            )
         }
         WakeTarget::Head(head) => format!("starts {short} {} from its release", head.commit.message),
     };
@@ -169,10 +189,16 @@ fn deployment_view(deployment: &Deployment, colour: Option<Colour>) -> Deploymen
         commit: deployment.commit.as_ref().map(commit),
         colour,
         started_at: rfc3339(deployment.times.queued),
-        ended_at: deployment.times.ended.or(deployment.times.served).map(rfc3339),
+        ended_at: verdict_at(deployment).map(rfc3339),
         failure: failure(deployment),
         phases: phases(deployment),
     }
+}
+
+/// When it got its verdict: served, for what went live and stayed there until something newer came.
+fn verdict_at(deployment: &Deployment) -> Option<Time> {
+    let times = &deployment.times;
+    if deployment.verdict() == Verdict::Ok { times.served.or(times.ended) } else { times.ended }
 }
 
 /// Why it did not stay in production, in words: also for those that were cancelled or superseded.
@@ -181,7 +207,9 @@ fn failure(deployment: &Deployment) -> Option<FailureView> {
     let (stage, message, details) = match end {
         End::Failed { failure } => (failure.stage.word(), failure.message.clone(), failure.details.clone()),
         End::Cancelled { why } => ("cancelled", why.clone(), Vec::new()),
-        End::Superseded { by } => ("superseded", format!("a newer deployment took its place: {by}"), Vec::new()),
+        End::Superseded { by } => {
+            ("superseded", format!("a newer deployment took its place: {by}"), Vec::new())
+        }
     };
     Some(FailureView { stage: stage.into(), message, details })
 }
@@ -199,6 +227,7 @@ fn phases(deployment: &Deployment) -> Vec<PhaseView> {
         ("served", times.served),
         ("ended", times.ended),
     ];
-    let began = |(phase, at): (&str, Option<Time>)| at.map(|at| PhaseView { phase: phase.into(), at: rfc3339(at) });
+    let began =
+        |(phase, at): (&str, Option<Time>)| at.map(|at| PhaseView { phase: phase.into(), at: rfc3339(at) });
     all.into_iter().filter_map(began).collect()
 }

@@ -14,7 +14,9 @@ impl Store {
     /// If the store cannot be read.
     pub async fn users(&self) -> Result<Vec<UserView>> {
         self.read(|c, _| {
-            all(c, "SELECT name, email FROM users ORDER BY name", [], |row| Ok(UserView { name: row.get(0)?, email: row.get(1)? }))
+            all(c, "SELECT name, email FROM users ORDER BY name", [], |row| {
+                Ok(UserView { name: row.get(0)?, email: row.get(1)? })
+            })
         })
         .await
     }
@@ -55,7 +57,14 @@ impl Store {
     ///
     /// # Errors
     /// If there is no such user, or the store cannot be written.
-    pub async fn add_token(&self, id: String, name: String, user: String, secret: &str, at: Time) -> Result<()> {
+    pub async fn add_token(
+        &self,
+        id: String,
+        name: String,
+        user: String,
+        secret: &str,
+        at: Time,
+    ) -> Result<()> {
         let hash = secrets::hash(secret);
         let sql = "INSERT INTO tokens (id, name, user, hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5)";
         self.write(move |t, _| Ok(t.execute(sql, (id, name, user, hash, integer(at.0))).map(drop)?)).await
@@ -81,7 +90,11 @@ impl Store {
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn token_of_secret(&self, id: Option<String>, secret: &str) -> Result<Option<(String, String)>> {
+    pub async fn token_of_secret(
+        &self,
+        id: Option<String>,
+        secret: &str,
+    ) -> Result<Option<(String, String)>> {
         let hash = secrets::hash(secret);
         self.read(move |c, _| {
             let tokens = all(c, "SELECT id, user, hash FROM tokens", [], |row| {
@@ -114,7 +127,10 @@ impl Store {
     /// If there is no such user, or the store cannot be written.
     pub async fn add_key(&self, key: KeyView, openssh: String) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO keys (fingerprint, name, user, openssh) VALUES (?1, ?2, ?3, ?4)";
-        self.write(move |t, _| Ok(t.execute(sql, (key.fingerprint, key.name, key.user, openssh)).map(drop)?)).await
+        self.write(move |t, _| {
+            Ok(t.execute(sql, (key.fingerprint, key.name, key.user, openssh)).map(drop)?)
+        })
+        .await
     }
 
     /// Removes an SSH key; whether there was one.
@@ -122,7 +138,8 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub async fn remove_key(&self, fingerprint: String) -> Result<bool> {
-        self.write(move |t, _| Ok(t.execute("DELETE FROM keys WHERE fingerprint = ?1", [fingerprint])? > 0)).await
+        self.write(move |t, _| Ok(t.execute("DELETE FROM keys WHERE fingerprint = ?1", [fingerprint])? > 0))
+            .await
     }
 
     /// The user who registered this key.
@@ -130,6 +147,9 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn user_of_key(&self, fingerprint: String) -> Result<Option<String>> {
-        self.read(move |c, _| one(c, "SELECT user FROM keys WHERE fingerprint = ?1", [fingerprint], |row| row.get(0))).await
+        self.read(move |c, _| {
+            one(c, "SELECT user FROM keys WHERE fingerprint = ?1", [fingerprint], |row| row.get(0))
+        })
+        .await
     }
 }

@@ -31,8 +31,11 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn apps(&self) -> Result<Vec<AppRow>> {
-        let rows: Vec<(String, String)> =
-            self.read(|c, _| all(c, "SELECT id, name FROM apps ORDER BY name", [], |row| Ok((row.get(0)?, row.get(1)?)))).await?;
+        let rows: Vec<(String, String)> = self
+            .read(|c, _| {
+                all(c, "SELECT id, name FROM apps ORDER BY name", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            })
+            .await?;
         Ok(rows.into_iter().filter_map(|(id, name)| Some(AppRow { id: id.parse().ok()?, name })).collect())
     }
 
@@ -41,8 +44,9 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn app_of_name(&self, name: String) -> Result<Option<AppId>> {
-        let id: Option<String> =
-            self.read(move |c, _| one(c, "SELECT id FROM apps WHERE name = ?1", [name], |row| row.get(0))).await?;
+        let id: Option<String> = self
+            .read(move |c, _| one(c, "SELECT id FROM apps WHERE name = ?1", [name], |row| row.get(0)))
+            .await?;
         Ok(id.and_then(|id| id.parse().ok()))
     }
 
@@ -54,10 +58,12 @@ impl Store {
         app.config = 1;
         let rows = Rows::new(app.clone());
         self.write(move |t, key| {
-            let sql = "INSERT INTO apps (id, name, version, body, config, snapshot) VALUES (?1, ?2, ?3, ?4, ?5, 1)";
+            let sql =
+                "INSERT INTO apps (id, name, version, body, config, snapshot) VALUES (?1, ?2, ?3, ?4, ?5, 1)";
             let config = serde_json::to_string(&config)?;
             let body = serde_json::to_string(&app)?;
-            t.execute(sql, (app.id.as_str(), &app.name, integer(app.version), body, &config)).map_err(taken)?;
+            t.execute(sql, (app.id.as_str(), &app.name, integer(app.version), body, &config))
+                .map_err(taken)?;
             let sealed = key.seal(&purpose(&app.id), b"{}")?;
             let sql = "INSERT INTO snapshots (app, number, variables, config) VALUES (?1, 1, ?2, ?3)";
             t.execute(sql, (app.id.as_str(), sealed, config))?;
@@ -72,7 +78,8 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub async fn forget_app(&self, app: AppId) -> Result<()> {
-        self.write(move |t, _| Ok(t.execute("DELETE FROM apps WHERE id = ?1", [app.as_str()]).map(drop)?)).await
+        self.write(move |t, _| Ok(t.execute("DELETE FROM apps WHERE id = ?1", [app.as_str()]).map(drop)?))
+            .await
     }
 
     /// The newest snapshot: its number, the variables, the settings that differ from the defaults.
@@ -80,7 +87,8 @@ impl Store {
     /// # Errors
     /// If the store cannot be read.
     pub async fn newest_snapshot(&self, app: &AppId) -> Result<Option<(u64, Variables, Overrides)>> {
-        let sql = "SELECT number, variables, config FROM snapshots WHERE app = ?1 ORDER BY number DESC LIMIT 1";
+        let sql =
+            "SELECT number, variables, config FROM snapshots WHERE app = ?1 ORDER BY number DESC LIMIT 1";
         self.snapshot_by(app, sql, None).await
     }
 
@@ -93,10 +101,17 @@ impl Store {
         Ok(self.snapshot_by(app, sql, Some(number)).await?.map(|(_, variables, config)| (variables, config)))
     }
 
-    async fn snapshot_by(&self, app: &AppId, sql: &'static str, number: Option<u64>) -> Result<Option<(u64, Variables, Overrides)>> {
+    async fn snapshot_by(
+        &self,
+        app: &AppId,
+        sql: &'static str,
+        number: Option<u64>,
+    ) -> Result<Option<(u64, Variables, Overrides)>> {
         let app = app.clone();
         self.read(move |c, key| {
-            let map = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?));
+            let map = |row: &rusqlite::Row<'_>| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, String>(2)?))
+            };
             let found = match number {
                 Some(number) => one(c, sql, (app.as_str(), integer(number)), map)?,
                 None => one(c, sql, [app.as_str()], map)?,
@@ -113,7 +128,8 @@ impl Store {
     /// # Errors
     /// If the store cannot be written.
     pub async fn add_snapshot(&self, app: &AppId, variables: &Variables, config: &Overrides) -> Result<u64> {
-        let (app, plain, config) = (app.clone(), serde_json::to_vec(variables)?, serde_json::to_string(config)?);
+        let (app, plain, config) =
+            (app.clone(), serde_json::to_vec(variables)?, serde_json::to_string(config)?);
         self.write(move |t, key| {
             let sealed = key.seal(&purpose(&app), &plain)?;
             t.execute("UPDATE apps SET snapshot = snapshot + 1, config = ?2 WHERE id = ?1", (app.as_str(), &config))?;

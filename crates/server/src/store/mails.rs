@@ -60,7 +60,10 @@ impl Store {
     /// If the store cannot be read.
     pub async fn next_mail(&self) -> Result<Option<Time>> {
         let sql = "SELECT min(next_attempt) FROM mails WHERE delivered_at IS NULL AND given_up = 0";
-        self.read(move |c, _| Ok(c.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.map(|at| Time(natural(at))))).await
+        self.read(move |c, _| {
+            Ok(c.query_row(sql, [], |row| row.get::<_, Option<i64>>(0))?.map(|at| Time(natural(at))))
+        })
+        .await
     }
 
     /// The mail server took it.

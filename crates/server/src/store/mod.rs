@@ -84,11 +84,15 @@ impl Store {
     }
 
     /// Runs `work` on a blocking thread inside one immediate transaction, committed if it returns `Ok`.
-    async fn write<T: Send + 'static>(&self, work: impl FnOnce(&rusqlite::Transaction<'_>, &Key) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>, &Key) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let this = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             let mut connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);
-            let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let transaction =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
             let value = work(&transaction, &this.key)?;
             transaction.commit()?;
             Ok(value)
@@ -97,7 +101,10 @@ impl Store {
     }
 
     /// Runs `work` on a blocking thread.
-    async fn read<T: Send + 'static>(&self, work: impl FnOnce(&Connection, &Key) -> Result<T> + Send + 'static) -> Result<T> {
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, &Key) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let this = self.clone();
         let task = tokio::task::spawn_blocking(move || {
             let connection = this.connection.lock().unwrap_or_else(PoisonError::into_inner);

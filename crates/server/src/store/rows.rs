@@ -53,7 +53,8 @@ impl Store {
             let app = &change.rows.app;
             let sql = "UPDATE apps SET name = ?2, version = ?3, body = ?4 WHERE id = ?1 AND version = ?5";
             let body = serde_json::to_string(app)?;
-            let updated = t.execute(sql, (app.id.as_str(), &app.name, integer(app.version), body, integer(*base)))?;
+            let updated =
+                t.execute(sql, (app.id.as_str(), &app.name, integer(app.version), body, integer(*base)))?;
             if updated == 0 {
                 return Ok(Committed::Conflict);
             }
@@ -111,7 +112,10 @@ impl Store {
     pub async fn last_event(&self, app: &AppId) -> Result<u64> {
         let app = app.clone();
         let sql = "SELECT coalesce(max(number), 0) FROM events WHERE app = ?1";
-        self.read(move |c, _| Ok(all(c, sql, [app.as_str()], |row| row.get(0))?.first().copied().map_or(0, natural))).await
+        self.read(move |c, _| {
+            Ok(all(c, sql, [app.as_str()], |row| row.get(0))?.first().copied().map_or(0, natural))
+        })
+        .await
     }
 
     /// Events after `after`, oldest first.
@@ -153,7 +157,12 @@ fn store_rows(transaction: &Transaction<'_>, rows: &Rows) -> Result<()> {
     for environment in &rows.environments {
         let sql = "INSERT INTO environments (id, app, gone, body) VALUES (?1, ?2, ?3, ?4)
             ON CONFLICT (id) DO UPDATE SET gone = excluded.gone, body = excluded.body WHERE body <> excluded.body";
-        let row = (environment.id.as_str(), app, environment.state == State::Gone, serde_json::to_string(environment)?);
+        let row = (
+            environment.id.as_str(),
+            app,
+            environment.state == State::Gone,
+            serde_json::to_string(environment)?,
+        );
         transaction.prepare_cached(sql)?.execute(row)?;
     }
     Ok(())
@@ -164,7 +173,15 @@ fn insert_event(transaction: &Transaction<'_>, app: &AppId, event: &Event) -> Re
     let kind = serde_json::to_value(event.kind)?;
     let deployment = event.deployment.as_ref().map(DeploymentId::as_str);
     let environment = event.environment.as_ref().map(teal_core::id::EnvironmentId::as_str);
-    let row = (app.as_str(), integer(event.at.0), kind.as_str(), deployment, environment, &event.author, &event.text);
+    let row = (
+        app.as_str(),
+        integer(event.at.0),
+        kind.as_str(),
+        deployment,
+        environment,
+        &event.author,
+        &event.text,
+    );
     transaction.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }

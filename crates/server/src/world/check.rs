@@ -40,16 +40,26 @@ pub(super) struct Health {
 }
 
 impl World {
-    pub(super) async fn check(&self, rows: &Rows, deployment: &DeploymentId, id: &EnvironmentId, deadline: Time) -> Outcome {
+    pub(super) async fn check(
+        &self,
+        rows: &Rows,
+        deployment: &DeploymentId,
+        id: &EnvironmentId,
+        deadline: Time,
+    ) -> Outcome {
         let Some(environment) = rows.environment(id) else { return Outcome::Unknown };
         let health = match self.health(rows, environment).await {
             Ok(health) => health,
             Err(outcome) => return outcome,
         };
         let backends = environment.backends();
-        let all = backends.iter().map(|backend| Checker::new(self, Some(deployment), backend, &health).until(deadline));
+        let all = backends
+            .iter()
+            .map(|backend| Checker::new(self, Some(deployment), backend, &health).until(deadline));
         match try_join_all(all).await {
-            Ok(probes) => Outcome::Done { fact: Fact::Healthy { probes: probes.into_iter().flatten().collect() } },
+            Ok(probes) => {
+                Outcome::Done { fact: Fact::Healthy { probes: probes.into_iter().flatten().collect() } }
+            }
             Err(failure) => {
                 self.say(deployment, "check", &format!("Health check failed: {}", failure.message));
                 Outcome::Broke { failure: failure.bounded() }
@@ -59,10 +69,18 @@ impl World {
 
     /// Probes one instance outside of any deployment; the message says why it is not healthy.
     pub(super) async fn until_healthy(&self, rows: &Rows, backend: &Backend) -> Result<(), String> {
-        let environment = backend.instance.environment().and_then(|id| rows.environment(&id)).ok_or("its environment is gone")?;
+        let environment = backend
+            .instance
+            .environment()
+            .and_then(|id| rows.environment(&id))
+            .ok_or("its environment is gone")?;
         let health = self.health(rows, environment).await.map_err(|_| "its variables cannot be read")?;
         let deadline = now().plus(rows.app.settings.start_ms);
-        Checker::new(self, None, backend, &health).until(deadline).await.map(drop).map_err(|failure| failure.message)
+        Checker::new(self, None, backend, &health)
+            .until(deadline)
+            .await
+            .map(drop)
+            .map_err(|failure| failure.message)
     }
 }
 
@@ -80,9 +98,24 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(world: &'a World, deployment: Option<&'a DeploymentId>, backend: &'a Backend, health: &'a Health) -> Self {
+    fn new(
+        world: &'a World,
+        deployment: Option<&'a DeploymentId>,
+        backend: &'a Backend,
+        health: &'a Health,
+    ) -> Self {
         let follower = Follower::at_begin(world.runtime.log(&backend.instance));
-        Self { world, deployment, backend, health, follower, good: 0, bad_since: None, reminded: None, last: Vec::new() }
+        Self {
+            world,
+            deployment,
+            backend,
+            health,
+            follower,
+            good: 0,
+            bad_since: None,
+            reminded: None,
+            last: Vec::new(),
+        }
     }
 
     /// Until enough good probes in a row, or it cannot get better, or the deadline.
@@ -123,7 +156,8 @@ impl<'a> Checker<'a> {
                 break;
             }
         }
-        let good = self.last.iter().all(|p| p.finding.good(self.health.strict)) && self.last.len() == self.health.paths.len();
+        let good = self.last.iter().all(|p| p.finding.good(self.health.strict))
+            && self.last.len() == self.health.paths.len();
         self.good = if good { self.good + 1 } else { 0 };
         self.tell();
     }
@@ -139,7 +173,9 @@ impl<'a> Checker<'a> {
         }
         for found in &self.last {
             match &found.finding {
-                Finding::Status { code, .. } => self.say(&format!("Response from GET {} is {code}", found.path)),
+                Finding::Status { code, .. } => {
+                    self.say(&format!("Response from GET {} is {code}", found.path))
+                }
                 Finding::Broken(_) => self.say(&found.to_string()),
                 Finding::NotListening => {}
             }
@@ -159,7 +195,9 @@ impl<'a> Checker<'a> {
             return None;
         }
         Some(match (only_loopback, refused) {
-            (true, _) => format!("the app listens on 127.0.0.1:{port} only, where nobody else can reach it: make it listen on 0.0.0.0:{port}"),
+            (true, _) => format!(
+                "the app listens on 127.0.0.1:{port} only, where nobody else can reach it: make it listen on 0.0.0.0:{port}"
+            ),
             (false, true) => not_listening(port, listening),
             (false, false) => self.last.iter().map(|p| format!("- {p}")).collect::<Vec<_>>().join("; "),
         })
@@ -169,10 +207,15 @@ impl<'a> Checker<'a> {
         let mut details: Vec<String> = self.last.iter().map(|p| format!("- {p}")).collect();
         if let Some(listening) = listening {
             let all: Vec<String> = listening.iter().map(ToString::to_string).collect();
-            details.push(format!("listening inside {}: {}", self.backend.instance, if all.is_empty() { "nothing".into() } else { all.join(", ") }));
+            details.push(format!(
+                "listening inside {}: {}",
+                self.backend.instance,
+                if all.is_empty() { "nothing".into() } else { all.join(", ") }
+            ));
         }
         let lines = instancelog::tail(&self.world.runtime.log(&self.backend.instance), LINES);
-        details.extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
+        details
+            .extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
         Failure { stage: Stage::Check, message: message.to_owned(), details }
     }
 
@@ -206,13 +249,19 @@ fn not_listening(port: u16, listening: &[SocketAddr]) -> String {
     if others.is_empty() {
         return format!("nothing listens on 0.0.0.0:{port}: the app must listen on the port that PORT names");
     }
-    format!("nothing listens on 0.0.0.0:{port}, but on {}: the app must listen on the port that PORT names", others.join(", "))
+    format!(
+        "nothing listens on 0.0.0.0:{port}, but on {}: the app must listen on the port that PORT names",
+        others.join(", ")
+    )
 }
 
 /// How an instance ended, in words.
 pub(crate) fn exited(exit: &Exit) -> String {
     if exit.out_of_memory {
-        return format!("the app ran out of memory (`{}` was ended by the kernel): give it more with `teal config set memory_mib=…`", exit.stage);
+        return format!(
+            "the app ran out of memory (`{}` was ended by the kernel): give it more with `teal config set memory_mib=…`",
+            exit.stage
+        );
     }
     match exit.code {
         code @ 129.. => format!("`{}` was ended by signal {}", exit.stage, code - 128),

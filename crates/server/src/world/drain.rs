@@ -19,15 +19,21 @@ impl World {
                     if left.in_flight == 0 && left.upgraded == 0 {
                         return engine::done();
                     }
-                    if let Some(spread) = due(left, now(), deadline, cap).filter(|spread| cut.is_none_or(|done| done > *spread)) {
+                    if let Some(spread) =
+                        due(left, now(), deadline, cap).filter(|spread| cut.is_none_or(|done| done > *spread))
+                    {
                         match self.link.cut(environment.clone(), spread).await {
                             Ok(()) => cut = Some(spread),
-                            Err(error) => tracing::warn!(%environment, %error, "drain: could not cut, trying again"),
+                            Err(error) => {
+                                tracing::warn!(%environment, %error, "drain: could not cut, trying again")
+                            }
                         }
                     }
                 }
                 // A router that is gone took its connections with it; one that is coming back will say that nothing is left.
-                Err(error) => tracing::debug!(%environment, %error, "drain: the router does not answer, asking again"),
+                Err(error) => {
+                    tracing::debug!(%environment, %error, "drain: the router does not answer, asking again")
+                }
             }
             tokio::time::sleep(EVERY).await;
         }

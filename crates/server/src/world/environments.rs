@@ -20,7 +20,10 @@ impl World {
     pub(super) async fn raise(&self, rows: &Rows, id: &EnvironmentId, deadline: Time) -> Outcome {
         let Some(environment) = rows.environment(id) else { return Outcome::Unknown };
         if super::now() > deadline {
-            return broke(Stage::Start, "the instances did not start in time; raise `start_deadline_s` if this host is slow");
+            return broke(
+                Stage::Start,
+                "the instances did not start in time; raise `start_deadline_s` if this host is slow",
+            );
         }
         let numbers = 0..environment.count;
         let raised = join_all(numbers.map(|number| self.raise_one(rows, environment, number))).await;
@@ -35,7 +38,12 @@ impl World {
     }
 
     /// One instance: woken if it sleeps, started from its release if it is not there, replaced if it ended.
-    async fn raise_one(&self, rows: &Rows, environment: &Environment, number: u32) -> Result<Backend, Outcome> {
+    async fn raise_one(
+        &self,
+        rows: &Rows,
+        environment: &Environment,
+        number: u32,
+    ) -> Result<Backend, Outcome> {
         let id = environment.id.instance(number);
         let state = match self.runtime.inspect(&id).await {
             Effect::Done(inspection) => inspection.state,
@@ -46,13 +54,15 @@ impl World {
             match self.runtime.wake(&id).await {
                 Effect::Done(inspection) => return address(&id, inspection.address),
                 Effect::Unknown(why) => return Err(unknown("raise: wake", &why)),
-                Effect::Broke(failure) => tracing::warn!(instance = %id, %failure, "cannot be woken, is started from its release"),
+                Effect::Broke(failure) => {
+                    tracing::warn!(instance = %id, %failure, "cannot be woken, is started from its release")
+                }
             }
         }
-        if matches!(state, State::Exited(_) | State::Frozen) {
-            if let Effect::Unknown(why) = self.runtime.remove(&id).await {
-                return Err(unknown("raise: remove", &why));
-            }
+        if matches!(state, State::Exited(_) | State::Frozen)
+            && let Effect::Unknown(why) = self.runtime.remove(&id).await
+        {
+            return Err(unknown("raise: remove", &why));
         }
         let spec = self.spec(rows, environment, number).await?;
         match tokio::time::timeout(PATIENCE, self.runtime.ensure(&spec)).await {
@@ -66,7 +76,9 @@ impl World {
     /// Restarts one dead instance and probes it until it is healthy.
     pub(super) async fn repair(&self, rows: &Rows, id: &EnvironmentId, instance: &InstanceId) -> Outcome {
         let Some(environment) = rows.environment(id) else { return Outcome::Unknown };
-        let Some(number) = (0..environment.count).find(|n| id.instance(*n) == *instance) else { return Outcome::Unknown };
+        let Some(number) = (0..environment.count).find(|n| id.instance(*n) == *instance) else {
+            return Outcome::Unknown;
+        };
         match self.raise_one(rows, environment, number).await {
             Err(outcome) => outcome,
             Ok(backend) => match self.until_healthy(rows, &backend).await {
@@ -108,7 +120,12 @@ impl World {
     }
 
     /// Does the same to all instances at once; the worst answer counts.
-    async fn each<F: Future<Output = Effect<()>>>(&self, rows: &Rows, id: &EnvironmentId, one: impl Fn(InstanceId) -> F) -> Outcome {
+    async fn each<F: Future<Output = Effect<()>>>(
+        &self,
+        rows: &Rows,
+        id: &EnvironmentId,
+        one: impl Fn(InstanceId) -> F,
+    ) -> Outcome {
         let Some(environment) = rows.environment(id) else { return engine::done() };
         let answers = join_all(environment.instance_ids().map(one)).await;
         let mut worst = engine::done();
@@ -116,7 +133,9 @@ impl World {
             match answer {
                 Effect::Done(()) => {}
                 Effect::Unknown(why) => return unknown("environment", &why),
-                Effect::Broke(failure) => worst = Outcome::Broke { failure: Failure::new(Stage::Start, failure.message) },
+                Effect::Broke(failure) => {
+                    worst = Outcome::Broke { failure: Failure::new(Stage::Start, failure.message) }
+                }
             }
         }
         worst

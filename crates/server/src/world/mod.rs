@@ -109,8 +109,12 @@ impl World {
             },
             Step::Build { deployment, deadline } => self.build(rows, deployment, *deadline).await,
             Step::Raise { environment, deadline, .. } => self.raise(rows, environment, *deadline).await,
-            Step::Check { deployment, environment, deadline, .. } => self.check(rows, deployment, environment, *deadline).await,
-            Step::Watch { deployment, environment, until } => self.watch(rows, deployment, environment, *until).await,
+            Step::Check { deployment, environment, deadline, .. } => {
+                self.check(rows, deployment, environment, *deadline).await
+            }
+            Step::Watch { deployment, environment, until } => {
+                self.watch(rows, deployment, environment, *until).await
+            }
             Step::Repair { environment, instance, .. } => self.repair(rows, environment, instance).await,
             Step::Drain { environment, deadline, cap, .. } => self.drain(environment, *deadline, *cap).await,
             Step::Sleep { environment, .. } => self.sleep(rows, environment).await,
@@ -127,15 +131,23 @@ impl World {
         let Some(commit) = deployment.commit.clone() else { return Outcome::Unknown };
         let snapshot = match self.store.snapshot(&rows.app.id, deployment.config).await {
             Ok(Some(snapshot)) => snapshot,
-            Ok(None) => return broke(Stage::Build, "the variables of this deployment are not kept any more: push or redeploy again"),
+            Ok(None) => {
+                return broke(
+                    Stage::Build,
+                    "the variables of this deployment are not kept any more: push or redeploy again",
+                );
+            }
             Err(error) => return unknown("build", &error),
         };
         let Ok(_slot) = self.build_slots.acquire().await else { return Outcome::Unknown };
         let job = Job::new(&self.config, rows, deployment, commit.id, snapshot, deadline);
         match self.builder.build(job).await {
-            teal_runtime::Outcome::Done(built) => Outcome::Done { fact: Fact::Built { release: built.release, cached: built.cached } },
+            teal_runtime::Outcome::Done(built) => {
+                Outcome::Done { fact: Fact::Built { release: built.release, cached: built.cached } }
+            }
             teal_runtime::Outcome::Broke(failure) => {
-                let failure = Failure { stage: Stage::Build, message: failure.message, details: self.tail(id) };
+                let failure =
+                    Failure { stage: Stage::Build, message: failure.message, details: self.tail(id) };
                 Outcome::Broke { failure: failure.bounded() }
             }
             teal_runtime::Outcome::Unknown(why) => {

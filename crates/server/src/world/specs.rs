@@ -10,7 +10,12 @@ const PORT: u16 = 8080;
 
 impl World {
     /// The specification of one instance; the same whenever it is asked for.
-    pub(super) async fn spec(&self, rows: &Rows, environment: &Environment, number: u32) -> Result<InstanceSpec, Outcome> {
+    pub(super) async fn spec(
+        &self,
+        rows: &Rows,
+        environment: &Environment,
+        number: u32,
+    ) -> Result<InstanceSpec, Outcome> {
         let (variables, config) = self.snapshot(rows, environment).await?;
         let release = match self.releases.get(&environment.release) {
             Ok(Some(release)) => release,
@@ -47,27 +52,42 @@ impl World {
         })
     }
 
-    async fn snapshot(&self, rows: &Rows, environment: &Environment) -> Result<(Variables, AppConfig), Outcome> {
+    async fn snapshot(
+        &self,
+        rows: &Rows,
+        environment: &Environment,
+    ) -> Result<(Variables, AppConfig), Outcome> {
         match self.store.snapshot(&rows.app.id, environment.config).await {
             Ok(Some((variables, overrides))) => {
                 let config = AppConfig::of(&overrides).map_err(|why| broke(Stage::Start, &why))?;
                 Ok((variables, config))
             }
-            Ok(None) => Err(broke(Stage::Start, "the variables of this environment are not kept any more: push or redeploy again")),
+            Ok(None) => Err(broke(
+                Stage::Start,
+                "the variables of this environment are not kept any more: push or redeploy again",
+            )),
             Err(error) => Err(unknown("variables", &error)),
         }
     }
 }
 
 fn limits(config: &AppConfig) -> Limits {
-    Limits { memory_mib: config.memory_mib, cpu_milli: config.cpu_milli, pids: config.pids, disk_mib: config.disk_mib }
+    Limits {
+        memory_mib: config.memory_mib,
+        cpu_milli: config.cpu_milli,
+        pids: config.pids,
+        disk_mib: config.disk_mib,
+    }
 }
 
 /// Every path that must answer well: `CC_HEALTH_CHECK_PATH`, `CC_HEALTH_CHECK_PATH_0…_N`, else `/`.
 fn paths(variables: &Variables) -> Vec<String> {
-    let numbered = |name: &str| name.strip_prefix("CC_HEALTH_CHECK_PATH_").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()));
+    let numbered = |name: &str| {
+        name.strip_prefix("CC_HEALTH_CHECK_PATH_").is_some_and(|n| n.chars().all(|c| c.is_ascii_digit()))
+    };
     let chosen = variables.iter().filter(|(name, _)| *name == "CC_HEALTH_CHECK_PATH" || numbered(name));
-    let mut paths: Vec<String> = chosen.map(|(_, path)| format!("/{}", path.trim_start_matches('/'))).collect();
+    let mut paths: Vec<String> =
+        chosen.map(|(_, path)| format!("/{}", path.trim_start_matches('/'))).collect();
     if paths.is_empty() {
         paths.push("/".into());
     }
@@ -80,9 +100,16 @@ mod tests {
 
     #[test]
     fn every_named_path_is_checked() {
-        let of = |names: &[(&str, &str)]| paths(&names.iter().map(|(n, p)| (n.to_string(), p.to_string())).collect());
+        let of = |names: &[(&str, &str)]| {
+            paths(&names.iter().map(|(n, p)| (n.to_string(), p.to_string())).collect())
+        };
         assert_eq!(of(&[]), ["/"]);
-        let all = of(&[("CC_HEALTH_CHECK_PATH", "/a"), ("CC_HEALTH_CHECK_PATH_0", "b"), ("CC_HEALTH_CHECK_PATH_12", "/c"), ("CC_HEALTH_CHECK_PATH_X", "/d")]);
+        let all = of(&[
+            ("CC_HEALTH_CHECK_PATH", "/a"),
+            ("CC_HEALTH_CHECK_PATH_0", "b"),
+            ("CC_HEALTH_CHECK_PATH_12", "/c"),
+            ("CC_HEALTH_CHECK_PATH_X", "/d"),
+        ]);
         assert_eq!(all, ["/a", "/b", "/c"]);
     }
 }

@@ -10,7 +10,9 @@ pub(super) fn lines(event: &Event, deployment: Option<&Deployment>) -> String {
         EventKind::StartBegan => format!("Starting: {}", event.text),
         EventKind::WentLive => "Healthy: traffic moves to it now".into(),
         EventKind::Served => format!("Application start successful\nSuccessfully deployed in {span}"),
-        EventKind::Failed => format!("Deploy failed in {span}: {}\nPlease review the lines above.", event.text),
+        EventKind::Failed => {
+            format!("Deploy failed in {span}: {}\nPlease review the lines above.", event.text)
+        }
         EventKind::Cancelled => format!("Cancelled: {}", event.text),
         EventKind::Superseded => format!("Superseded: {}", event.text),
         EventKind::Baked => format!("The bake is over: {}", event.text),
@@ -33,6 +35,9 @@ mod tests {
             author: None,
             text: "it broke".into(),
         };
-        assert_eq!(lines(&event, None), "Deploy failed in 0 minutes and 0 seconds: it broke\nPlease review the lines above.");
+        assert_eq!(
+            lines(&event, None),
+            "Deploy failed in 0 minutes and 0 seconds: it broke\nPlease review the lines above."
+        );
     }
 }

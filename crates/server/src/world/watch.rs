@@ -18,7 +18,13 @@ const EVERY: Duration = Duration::from_millis(500);
 const BAD: u32 = 3;
 
 impl World {
-    pub(super) async fn watch(&self, rows: &Rows, deployment: &DeploymentId, id: &EnvironmentId, until: Time) -> Outcome {
+    pub(super) async fn watch(
+        &self,
+        rows: &Rows,
+        deployment: &DeploymentId,
+        id: &EnvironmentId,
+        until: Time,
+    ) -> Outcome {
         let Some(environment) = rows.environment(id) else { return Outcome::Unknown };
         let health = match self.health(rows, environment).await {
             Ok(health) => health,
@@ -50,7 +56,10 @@ impl World {
                 return engine::done();
             }
             if self.refused(id).await > refused_before.saturating_add(2) {
-                let failure = Failure::new(Stage::Bake, "the router was refused by the new version repeatedly after it went live");
+                let failure = Failure::new(
+                    Stage::Bake,
+                    "the router was refused by the new version repeatedly after it went live",
+                );
                 return self.baked_badly(deployment, failure);
             }
             let left = Duration::from_millis(until.since(now()).max(1));
@@ -63,8 +72,15 @@ impl World {
         for id in environment.instance_ids() {
             if let Effect::Done(inspection) = self.runtime.inspect(&id).await {
                 match inspection.state {
-                    State::Exited(exit) => return Some(self.evidence(&id, format!("{} after it went live", exited(&exit)))),
-                    State::Absent => return Some(Failure::new(Stage::Bake, format!("the instance {id} is not there any more"))),
+                    State::Exited(exit) => {
+                        return Some(self.evidence(&id, format!("{} after it went live", exited(&exit))));
+                    }
+                    State::Absent => {
+                        return Some(Failure::new(
+                            Stage::Bake,
+                            format!("the instance {id} is not there any more"),
+                        ));
+                    }
                     State::Preparing { .. } | State::Running { .. } | State::Frozen => {}
                 }
             }
@@ -75,7 +91,10 @@ impl World {
     /// A failure with the last lines of the instance's log.
     pub(crate) fn evidence(&self, id: &InstanceId, message: String) -> Failure {
         let lines = instancelog::tail(&self.runtime.log(id), 50);
-        let details = lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))).collect();
+        let details = lines
+            .iter()
+            .map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text)))
+            .collect();
         Failure { stage: Stage::Bake, message, details }
     }
 

@@ -10,7 +10,10 @@ async fn login(lab: &Lab, secret: &str) -> String {
     let answer = form.header("sec-fetch-site", "same-origin").send().await;
     assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, Some("/apps/shop")));
     let cookie = answer.header("set-cookie").expect("cookie");
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(secret), "{cookie}");
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict") && !cookie.contains(secret),
+        "{cookie}"
+    );
     cookie.split(';').next().expect("pair").to_owned()
 }
 
@@ -32,13 +35,18 @@ async fn pages_are_for_those_who_logged_in() {
     let sent = lab.ask("GET", "/apps/shop?x=1").send().await;
     assert_eq!(sent.header("location"), Some("/login?next=/apps/shop%3Fx%3D1"));
     let linked = lab.ask("GET", "/apps/shop").header("sec-fetch-site", "cross-site").send().await;
-    assert!(linked.text().contains("http-equiv=\"refresh\" content=\"0; url=/apps/shop\""), "{}", linked.text());
+    assert!(
+        linked.text().contains("http-equiv=\"refresh\" content=\"0; url=/apps/shop\""),
+        "{}",
+        linked.text()
+    );
     let fragment = lab.ask("GET", "/apps/shop/now").header("hx-request", "true").send().await;
     assert_eq!((fragment.status, fragment.header("hx-redirect")), (StatusCode::UNAUTHORIZED, Some("/login")));
     let wrong = lab.ask("POST", "/login").form("token=teal_wrong").send().await;
     assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
     assert!(wrong.text().contains("No such token"), "{}", wrong.text());
-    let elsewhere = lab.ask("POST", "/login").form(&format!("token={SECRET}")).header("sec-fetch-site", "cross-site");
+    let elsewhere =
+        lab.ask("POST", "/login").form(&format!("token={SECRET}")).header("sec-fetch-site", "cross-site");
     assert_eq!(elsewhere.send().await.status, StatusCode::FORBIDDEN);
     let away = lab.ask("POST", "/login").form(&format!("token={SECRET}&next=//evil.test/")).send().await;
     assert_eq!(away.header("location"), Some("/"));
@@ -49,9 +57,15 @@ async fn a_session_reads_everything_and_changes_nothing_without_its_csrf_token()
     let lab = Lab::with_app("shop").await;
     let cookie = login(&lab, SECRET).await;
     let overview = page(lab.ask("GET", "/apps/shop"), &cookie).await;
-    assert!(overview.contains("Nothing was pushed yet.") && overview.contains("shop.localhost"), "{overview}");
+    assert!(
+        overview.contains("Nothing was pushed yet.") && overview.contains("shop.localhost"),
+        "{overview}"
+    );
     assert!(page(lab.ask("GET", "/"), &cookie).await.contains("href=\"/apps/shop\""));
-    assert!(!page(lab.ask("GET", "/apps/shop/now"), &cookie).await.contains("<html"), "a fragment has no frame");
+    assert!(
+        !page(lab.ask("GET", "/apps/shop/now"), &cookie).await.contains("<html"),
+        "a fragment has no frame"
+    );
     let whoami = page(lab.ask("GET", "/api/v1/whoami"), &cookie).await;
     assert!(whoami.contains("Console"), "{whoami}");
 
@@ -64,7 +78,8 @@ async fn a_session_reads_everything_and_changes_nothing_without_its_csrf_token()
     let form = |fields: &str| lab.ask("POST", "/apps/shop/cancel").form(fields).header("cookie", &cookie);
     assert_eq!(form("csrf=AAAA&deployment=d-1").send().await.status, StatusCode::FORBIDDEN);
 
-    let out = lab.ask("POST", "/logout").form(&format!("csrf={token}")).header("cookie", &cookie).send().await;
+    let out =
+        lab.ask("POST", "/logout").form(&format!("csrf={token}")).header("cookie", &cookie).send().await;
     assert!(out.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")), "{}", out.text());
 }
 
@@ -101,7 +116,9 @@ async fn the_page_of_a_deployment_shows_its_log_and_its_failure() {
     lab.ask("GET", &log).token().header("accept", "text/event-stream").send().await;
     let cookie = login(&lab, SECRET).await;
     let page = page(lab.ask("GET", &format!("/apps/shop/deployments/{deployment}")), &cookie).await;
-    for text in ["Failed in stage", "Please review the lines above.", "Redeploy this commit", "Break it", "abababa"] {
+    for text in
+        ["Failed in stage", "Please review the lines above.", "Redeploy this commit", "Break it", "abababa"]
+    {
         assert!(page.contains(text), "{text}: {page}");
     }
 }

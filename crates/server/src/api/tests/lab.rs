@@ -42,9 +42,14 @@ impl Lab {
         let key = Key::open(&data.join("teal.key")).expect("key");
         let store = Store::open(&data.join("teal.sqlite"), key).expect("store");
         store.set_user(UserView { name: "admin".into(), email: None }).await.expect("user");
-        store.add_token("t-admin".into(), "test".into(), "admin".into(), SECRET, Time(0)).await.expect("token");
+        store
+            .add_token("t-admin".into(), "test".into(), "admin".into(), SECRET, Time(0))
+            .await
+            .expect("token");
         let runtime = Any::Process(Process::open(process::Config::new(data)).expect("runtime"));
-        let world = crate::start::world(Arc::new(config), store, runtime, "/proc/self/exe".into()).await.expect("world");
+        let world = crate::start::world(Arc::new(config), store, runtime, "/proc/self/exe".into())
+            .await
+            .expect("world");
         let platform = Platform::new(world.clone(), Driver::new(world), Vec::new());
         Self { router: super::super::router(platform.clone()), platform, _directory: directory }
     }
@@ -127,7 +132,8 @@ impl Ask {
     pub(super) async fn send(self) -> Answer {
         let response = self.router.oneshot(self.request).await.expect("infallible");
         let (parts, body) = response.into_parts();
-        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("in time").expect("whole").to_bytes();
+        let body =
+            tokio::time::timeout(PATIENCE, body.collect()).await.expect("in time").expect("whole").to_bytes();
         Answer { status: parts.status, headers: parts.headers, body }
     }
 

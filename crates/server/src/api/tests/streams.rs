@@ -57,7 +57,9 @@ impl Listener {
 
 fn parse(event: &str) -> Heard {
     let field = |name: &str| {
-        event.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned()))
+        event
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned()))
     };
     let data = field("data").unwrap_or_default();
     Heard {
@@ -80,7 +82,10 @@ async fn a_log_is_followed_to_the_verdict_and_resumed_where_it_broke_off() {
     assert!(lines.iter().all(|line| line.name == "line"), "{lines:?}");
     let ids: Vec<u64> = lines.iter().map(|line| line.id.expect("id")).collect();
     assert_eq!(ids, (1..=ids.len() as u64).collect::<Vec<_>>());
-    assert!(lines.last().expect("line").data["text"].as_str().expect("text").contains("Please review"), "{lines:?}");
+    assert!(
+        lines.last().expect("line").data["text"].as_str().expect("text").contains("Please review"),
+        "{lines:?}"
+    );
 
     let kept = lab.get(&path).await;
     assert_eq!(kept.as_array().map(Vec::len), Some(lines.len()));
@@ -89,7 +94,8 @@ async fn a_log_is_followed_to_the_verdict_and_resumed_where_it_broke_off() {
     assert_eq!(resumed.len(), heard.len() - 1);
     let over = Listener::open(&lab, &path, Some(ids.len() as u64)).await.all().await;
     assert_eq!(over.iter().map(|event| event.name.as_str()).collect::<Vec<_>>(), ["end"]);
-    let wrong = lab.ask("GET", &path).token().header("accept", "text/event-stream").header("last-event-id", "x");
+    let wrong =
+        lab.ask("GET", &path).token().header("accept", "text/event-stream").header("last-event-id", "x");
     assert_eq!(wrong.send().await.status.as_u16(), 422);
     let page = lab.get(&format!("{path}?after=1&limit=1")).await;
     assert_eq!((page.as_array().map(Vec::len), &page[0]["number"]), (Some(1), &json!(2)));
