@@ -6,6 +6,7 @@
 pub use super::job::{Built, Job};
 
 use super::{
+    cache,
     course::{Course, Stop},
     detect::Variables,
 };
@@ -50,7 +51,8 @@ impl<R: Runtime> Builder<R> {
         program: PathBuf,
     ) -> Self {
         let given = config.build_environment.iter();
-        let operator = given.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+        let mut operator = cache::authorities();
+        operator.extend(given.filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))));
         let server = config.data.join("static-server");
         if let Err(error) = stage(&program, &server) {
             tracing::error!(%error, program = %program.display(), "static sites cannot be served: the teal binary cannot be put where instances find it");

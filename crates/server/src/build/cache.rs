@@ -22,13 +22,24 @@ pub(super) fn variables() -> Variables {
         ("TEAL_CACHE", INSIDE.to_owned()),
         ("XDG_CACHE_HOME", below("xdg")),
         ("npm_config_cache", below("npm")),
-        ("npm_config_store_dir", below("pnpm")),
         ("YARN_CACHE_FOLDER", below("yarn")),
         ("BUN_INSTALL_CACHE_DIR", below("bun")),
         ("PIP_CACHE_DIR", below("pip")),
         ("UV_CACHE_DIR", below("uv-cache")),
     ];
     all.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// Where Debian keeps the certificate authorities that the operator trusts, on the host and inside.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Package managers that bring authorities of their own are told of the operator's: a mirror may have a certificate of the house.
+pub(super) fn authorities() -> Variables {
+    if !Path::new(AUTHORITIES).exists() {
+        return Variables::new();
+    }
+    let names = ["NODE_EXTRA_CA_CERTS", "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE"];
+    names.into_iter().map(|name| (name.to_owned(), AUTHORITIES.to_owned())).collect()
 }
 
 /// The app's kept cache, in `directory`, which is emptied first if it grew too large.

@@ -5,7 +5,7 @@
 use super::{
     builder::Builder,
     cache,
-    detect::{self, PORT},
+    detect::{self, PORT, TOOLS},
     disk::Disk,
     follow::{Feed, STAGE, follow},
     job::{Built, Job},
@@ -217,7 +217,7 @@ impl<R: Runtime> Course<'_, R> {
             Feed::new(&self.builder.logs, &self.job.deployment, &log, &self.home()).pass().await;
         }
         if let Some(failure) = notes.ended.as_ref().and_then(|ended| self.failure(ended)) {
-            self.say(&format!("Build failed in {}. Please review the lines above: {failure}", taken(notes)));
+            self.say(&format!("Build failed in {}", taken(notes)));
             let _ = self.builder.runtime.forget(&id).await;
             return Err(Stop::Broke(failure));
         }
@@ -294,6 +294,9 @@ impl<R: Runtime> Course<'_, R> {
                 "the build ran out of memory in the stage `{stage}` (more than {} MiB): raise the app's setting `build_memory_mib`",
                 self.job.limits.memory_mib
             );
+        }
+        if stage == TOOLS {
+            return "this server lacks what the app needs to be built: the lines before it say what, and which package brings it".into();
         }
         let hint = match exit.code {
             126 => "; 126 means that a file is not executable",

@@ -192,7 +192,7 @@ fn assemble(source: &Source<'_>, kind: Kind, because: String, draft: Draft) -> R
     let hook = |name: &'static str| source.variable(name).map(|text| command(name, text));
     let own = source.variable("CC_BUILD_COMMAND").map(str::to_owned);
     let build = [
-        script::tools(&draft.tools).map(|text| Command { stage: "tools".into(), script: text }),
+        script::tools(&draft.tools).map(|text| Command { stage: TOOLS.into(), script: text }),
         hook("CC_PRE_BUILD_HOOK"),
         draft.dependencies.as_deref().map(|text| command("dependencies", text)),
         own.or(draft.build).map(|text| command("build", &text)),
@@ -216,6 +216,9 @@ fn assemble(source: &Source<'_>, kind: Kind, because: String, draft: Draft) -> R
     };
     Ok(Plan { kind, because, build: build.into_iter().flatten().collect(), notes: draft.notes, run })
 }
+
+/// The stage that looks for the commands that a type needs.
+pub(super) const TOOLS: &str = "tools";
 
 /// Where every app listens.
 pub const PORT: u16 = 8080;

@@ -98,7 +98,7 @@ fn node_is_told_by_its_package_and_installed_by_its_lock() {
     check(
         &[("package.json", BUILD), ("pnpm-lock.yaml", "")],
         &[],
-        "node | dependencies: CI=true pnpm install --frozen-lockfile --prod=false | build: npm run build | finish: CI=true pnpm prune --prod --ignore-scripts -> start: exec npm start --no-update-notifier",
+        "node | dependencies: CI=true pnpm install --store-dir \"$TEAL_CACHE/pnpm\" --frozen-lockfile --prod=false | build: npm run build | finish: CI=true pnpm prune --prod --ignore-scripts -> start: exec npm start --no-update-notifier",
     );
     check(
         &[("package.json", START), ("bun.lock", "")],

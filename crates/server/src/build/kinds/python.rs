@@ -93,7 +93,7 @@ fn with_pip(source: &Source<'_>) -> Result<(Vec<String>, String), Error> {
 }
 
 fn with_uv() -> (Vec<String>, String) {
-    let find = "uv() { if type -P uv >/dev/null; then command uv \"$@\"; else \"$TEAL_CACHE/uv/bin/python\" -m uv \"$@\"; fi; }";
+    let find = "uv() { if type -P uv >/dev/null; then command uv \"$@\"; else \"$TEAL_CACHE/uv/bin/uv\" \"$@\"; fi; }";
     let get = "type -P uv >/dev/null || { python3 -m venv \"$TEAL_CACHE/uv\"; \"$TEAL_CACHE/uv/bin/python\" -m pip install --disable-pip-version-check --no-input --progress-bar off uv; }";
     let sync =
         "UV_PROJECT_ENVIRONMENT=.venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never uv sync --locked --no-dev";
