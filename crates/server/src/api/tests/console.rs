@@ -116,9 +116,7 @@ async fn the_page_of_a_deployment_shows_its_log_and_its_failure() {
     lab.ask("GET", &log).token().header("accept", "text/event-stream").send().await;
     let cookie = login(&lab, SECRET).await;
     let page = page(lab.ask("GET", &format!("/apps/shop/deployments/{deployment}")), &cookie).await;
-    for text in
-        ["Failed in stage", "Please review the lines above.", "Redeploy this commit", "Break it"]
-    {
+    for text in ["Failed in stage", "Please review the lines above.", "Redeploy this commit", "Break it"] {
         assert!(page.contains(text), "{text}: {page}");
     }
 }

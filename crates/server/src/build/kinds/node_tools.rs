@@ -91,8 +91,12 @@ impl Packages {
             (Manager::Yarn, false) => "yarn install --frozen-lockfile --non-interactive --production=false",
             (Manager::YarnBerry, true) if self.has_dev => "yarn workspaces focus --all --production",
             (Manager::YarnBerry, _) => "yarn install --immutable",
-            (Manager::Pnpm, true) => "CI=true pnpm install --store-dir \"$TEAL_CACHE/pnpm\" --frozen-lockfile --prod",
-            (Manager::Pnpm, false) => "CI=true pnpm install --store-dir \"$TEAL_CACHE/pnpm\" --frozen-lockfile --prod=false",
+            (Manager::Pnpm, true) => {
+                "CI=true pnpm install --store-dir \"$TEAL_CACHE/pnpm\" --frozen-lockfile --prod"
+            }
+            (Manager::Pnpm, false) => {
+                "CI=true pnpm install --store-dir \"$TEAL_CACHE/pnpm\" --frozen-lockfile --prod=false"
+            }
             (Manager::Bun, true) => "bun install --frozen-lockfile --production",
             (Manager::Bun, false) => "bun install --frozen-lockfile",
             (Manager::Custom(command), _) => command,
