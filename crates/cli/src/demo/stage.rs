@@ -1,6 +1,13 @@
 //! The demo's Teal: a temporary directory, a configuration, the router and the server as processes of this very binary.
 
-use super::{app, footprint::Footprint, interrupt::{surely, until}, mailbox::Mailbox, net, show::Show};
+use super::{
+    app,
+    footprint::Footprint,
+    interrupt::{surely, until},
+    mailbox::Mailbox,
+    net,
+    show::Show,
+};
 use crate::{
     client::Client,
     credentials::Credentials,
