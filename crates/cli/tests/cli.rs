@@ -7,7 +7,6 @@ fn transcripts() {
         .env("HOME", "/nonexistent")
         .env("XDG_CONFIG_HOME", "")
         .env("TEAL_URL", "")
-        .env("TEAL_TOKEN", "")
         .env("NO_COLOR", "1")
         .env("COLUMNS", "100")
         .case("tests/cmd/*.trycmd");
