@@ -16,7 +16,7 @@ pub struct Key<'a> {
     pub image: &'a str,
     /// The app's setting.
     pub kind: Option<&'a str>,
-    /// The user's variables. All of them are given to the build, so all count but those that [`AFTERWARDS`] names.
+    /// The user's variables. All of them are given to the build, so all count but those that `AFTERWARDS` names.
     pub variables: &'a BTreeMap<String, String>,
 }
 
