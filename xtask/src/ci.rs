@@ -68,6 +68,15 @@ pub(crate) fn soak() -> Result<()> {
     if status.success() { Ok(()) } else { bail!("the soak failed") }
 }
 
+/// The main job from end to end, from a clone, with nothing installed but Rust and git.
+pub(crate) fn demo() -> Result<()> {
+    packages::install()?;
+    let mut arguments: Vec<String> =
+        ["run", "--locked", "-p", "teal-cli", "--", "demo"].map(Into::into).into();
+    arguments.extend(std::env::args().skip(2));
+    cargo(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 fn print_times(times: &[(&&str, Duration)]) {
     println!("\n=== times");
     for (name, time) in times {

@@ -9,7 +9,8 @@ mod tidy;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask ci|tidy|mutants|packages|soak
+const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|packages|soak
+  demo      installs what is missing, builds `teal` and runs `teal demo`; further arguments (--keep) are passed on
   ci        everything that must hold before a change lands; takes about 40 minutes on two cores
   tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
   mutants   deliberate bugs, each of which the machine's tests must catch
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask ci|tidy|mutants|packages|soak
 fn main() -> Result<()> {
     let command = std::env::args().nth(1);
     match command.as_deref() {
+        Some("demo") => ci::demo(),
         Some("ci") => ci::ci(),
         Some("tidy") => tidy::run(),
         Some("mutants") => mutants::run(),
