@@ -12,10 +12,10 @@ use std::{
 };
 
 /// Enough random runs for every mutant, few enough to keep the whole under some minutes.
-const SEEDS: &str = "400";
+const SEEDS: &str = "3000";
 
 /// Faulty runs of each story.
-const CRASHES: &str = "3";
+const CRASHES: &str = "15";
 
 /// Runs all mutants.
 ///
