@@ -59,7 +59,27 @@ fn pre_receive(socket: &Path, input: &mut impl Read, errors: &mut impl Write) ->
     }
     let shallow = std::env::var_os("GIT_SHALLOW_FILE").is_some() && !is_complete(&updates)?;
     let refused = ask(socket, &Request { hook: Hook::PreReceive, updates, shallow }, errors)?;
+    if let Some(quarantine) = std::env::var_os("GIT_QUARANTINE_PATH") {
+        unlock_packs(&Path::new(&quarantine).join("pack"))?;
+    }
     Ok(refused.is_some_and(|refused| refused.is_empty()))
+}
+
+/// Removes git's locks beside the packs that are about to be taken in. They hold the number of the process, so two pushes of the same
+/// pack would have two different files of the same name, and git refuses the second push. The locks guard against a repack that drops what
+/// nothing names yet; ours keeps everything.
+fn unlock_packs(directory: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "keep") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn proc_receive(

@@ -114,6 +114,22 @@ async fn many_pushes_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_first_push_many_times_at_once() {
+    let desk = Desk::new().await;
+    desk.facts.live_at_once();
+    let checkout = desk.checkout("work").await;
+    let push = |number: usize| {
+        desk.push(&checkout, &desk.url(WAYS[number % 2], "shop"), &[&format!("main:refs/tags/t{number}")])
+    };
+    // All send the same pack, so each would leave git's lock of the same name.
+    let pushes: Vec<_> = (0..8).map(push).collect();
+    for push in pushes {
+        let (code, said) = push.end().await;
+        assert_eq!(code, Some(0), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gzip_request_is_understood() {
     let desk = Desk::new().await;
     desk.facts.live_at_once();
