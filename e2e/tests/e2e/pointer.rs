@@ -14,7 +14,15 @@ fn after_a_revert_everything_runs_what_is_live() -> Result<()> {
     push_well(&repository, "two")?;
     host.api().act("shop", &Action::Wake)?;
     until("one is live again", || (served(&host, "shop").ok()? == "one").then_some(()))?;
-    until_status(&host, "shop", "at rest", at_rest)?;
+    let status = |what| until_status(&host, "shop", what, |s| s.deploying.is_none() && s.live.is_some());
+    let woken = status("the wake is over")?.live.expect("live");
+    assert_eq!(woken.deployment, host.api().activity("shop")?[0].deployment, "it is live by the wake");
+    let rested = until_status(&host, "shop", "at rest", at_rest)?.live.expect("live");
+    assert_eq!(
+        (rested.since, rested.deployment),
+        (woken.since, woken.deployment),
+        "the end of a bake changes neither"
+    );
 
     for action in [Action::Restart, Action::Scale { instances: 2 }, Action::Restart] {
         let before = host.api().status("shop")?.live.expect("live").environment;
@@ -41,6 +49,24 @@ fn after_a_revert_everything_runs_what_is_live() -> Result<()> {
     push_well(&repository, "three")?;
     let (_, body) = host.visit("shop", "/")?;
     assert!(body.contains("\"three\"") && body.contains("\"GREETING\": \"hello\""), "{body}");
+    Ok(())
+}
+
+#[test]
+fn a_restart_obeys_variables_that_say_how_the_app_runs() -> Result<()> {
+    let host = Host::start(&Options::default())?;
+    let repository = app(&host, "shop", quick())?;
+    push_well(&repository, "one")?;
+    let changed =
+        json!({"CC_RUN_COMMAND": "ROLE=other exec python3 app.py", "CC_PRE_RUN_HOOK": "echo the hook ran"});
+    host.api().send::<serde_json::Value>("PATCH", "/apps/shop/variables", &changed)?;
+    let restart = host.api().act("shop", &Action::Restart)?.deployment.expect("a deployment");
+    until("it runs by the new command", || {
+        let (_, body) = host.visit("shop", "/").ok()?;
+        body.contains("\"ROLE\": \"other\"").then_some(())
+    })?;
+    let log = host.api().log("shop", &restart)?;
+    assert!(log.iter().any(|line| line.text == "the hook ran"), "{log:#?}");
     Ok(())
 }
 

@@ -199,17 +199,15 @@ fn assemble(source: &Source<'_>, kind: Kind, because: String, draft: Draft) -> R
         hook("CC_POST_BUILD_HOOK"),
         draft.finish.as_deref().map(|text| command("finish", text)),
     ];
-    let start = match (source.variable("CC_RUN_COMMAND"), draft.start) {
-        (Some(text), _) => text.to_owned(),
-        (None, Some(Start::Script(text))) => text,
-        (None, Some(Start::Lacking(error))) => return Err(error),
+    let start = match (draft.start, source.variable("CC_RUN_COMMAND")) {
+        (Some(Start::Script(text)), _) => Some(text),
+        (_, Some(_)) => None,
+        (Some(Start::Lacking(error)), None) => return Err(error),
         (None, None) => return Err(undetected(source)),
     };
-    let commands = [hook("CC_PRE_RUN_HOOK"), Some(command("start", &start))];
-    let workers = workers(source.variables).into_iter().map(|text| format!("{}{text}", draft.prelude));
     let run = Run {
-        commands: commands.into_iter().flatten().collect(),
-        workers: workers.collect(),
+        prelude: draft.prelude.clone(),
+        start,
         variables: draft.variables,
         port: PORT,
         needs_teal: draft.needs_teal,
@@ -222,21 +220,6 @@ pub(super) const TOOLS: &str = "tools";
 
 /// Where every app listens.
 pub const PORT: u16 = 8080;
-
-/// `CC_WORKER_COMMAND`, then `CC_WORKER_COMMAND_<n>` by number.
-fn workers(variables: &Variables) -> Vec<String> {
-    let mut found: Vec<(u64, &str)> = variables
-        .iter()
-        .filter_map(|(name, value)| {
-            let rest = name.strip_prefix("CC_WORKER_COMMAND")?;
-            let number = if rest.is_empty() { 0 } else { rest.strip_prefix('_')?.parse::<u64>().ok()? + 1 };
-            Some((number, value.trim()))
-        })
-        .filter(|(_, text)| !text.is_empty())
-        .collect();
-    found.sort_by_key(|(number, _)| *number);
-    found.into_iter().map(|(_, text)| text.to_owned()).collect()
-}
 
 #[cfg(test)]
 #[path = "detect_tests.rs"]

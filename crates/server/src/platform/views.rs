@@ -38,7 +38,10 @@ impl Platform {
             app: rows.app.name.clone(),
             status: rows.status().word().into(),
             head: rows.app.head.as_ref().map(|head| commit(&head.commit)),
-            live: served.map(|environment| live(&rows, environment)),
+            live: match served {
+                Some(environment) => Some(live(&rows, environment, &self.landed(&rows, environment).await?)),
+                None => None,
+            },
             spare: rows.way_back().map(|environment| spare(&rows, environment)),
             deploying: rows
                 .deploying()
@@ -49,6 +52,17 @@ impl Platform {
             runtime: self.inner.world.runtime.name().into(),
             warnings: self.inner.warnings.clone(),
         })
+    }
+
+    /// The deployments that took this environment live, the newest first. Other changes of the route (a standby leaves it, an
+    /// instance comes back) are none.
+    async fn landed(&self, rows: &Rows, environment: &Environment) -> Result<Vec<Deployment>> {
+        let mut landed = self.store().served_by(&rows.app.id, &environment.id).await?;
+        let took =
+            |d: &&Deployment| d.environment.as_ref() == Some(&environment.id) && d.times.served.is_some();
+        landed.extend(rows.deployments.iter().filter(took).cloned());
+        landed.sort_by_key(|deployment| std::cmp::Reverse(deployment.request));
+        Ok(landed)
     }
 
     /// The newest deployments first.
@@ -101,14 +115,16 @@ fn colour_of(rows: &Rows, deployment: &Deployment) -> Option<Colour> {
     rows.environment(deployment.environment.as_ref()?).map(|environment| environment.colour)
 }
 
-fn live(rows: &Rows, environment: &Environment) -> LiveView {
+fn live(rows: &Rows, environment: &Environment, landed: &[Deployment]) -> LiveView {
+    let by = landed.first();
+    let since = by.and_then(|deployment| deployment.times.served).unwrap_or(environment.since);
     let good = environment.instances.iter().filter(|instance| instance.is_good()).count();
     LiveView {
         colour: environment.colour,
         commit: commit(&environment.commit),
-        deployment: environment.deployment.clone(),
+        deployment: by.map_or(&environment.deployment, |deployment| &deployment.id).clone(),
         environment: environment.id.clone(),
-        since: rfc3339(rows.app.routing.served_at.unwrap_or(environment.since)),
+        since: rfc3339(since),
         instances: u32::try_from(good).unwrap_or(u32::MAX),
         baking: rows.baking().is_some(),
     }

@@ -5,11 +5,13 @@
 
 mod cache;
 mod meta;
+mod run;
 mod seal;
 mod spec;
 
 pub use cache::Key;
-pub use meta::{Kind, Meta, Run};
+pub use meta::{Kind, Meta};
+pub use run::Run;
 pub use seal::{Choice, Error as SealError};
 pub use spec::{Environment, STATIC_SERVER, run_spec};
 

@@ -6,18 +6,17 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 use teal_core::{route::Colour, time::Time};
-use teal_runtime::{Command, Limits, Tree};
+use teal_runtime::{Limits, Tree};
 
 fn meta(kind: Kind, start: &str) -> Meta {
-    let command = Command { stage: "start".into(), script: start.into() };
     Meta {
         commit: "c".repeat(40),
         image: "1".into(),
         kind,
         created: Time(1),
         run: Run {
-            commands: vec![command],
-            workers: vec!["w".into()],
+            prelude: String::new(),
+            start: Some(start.into()),
             variables: BTreeMap::from([("PYTHONUNBUFFERED".into(), "1".into())]),
             port: 8080,
             needs_teal: kind == Kind::Static,
@@ -214,7 +213,10 @@ fn an_environment_makes_a_release_run() {
         deployment: "d-9".parse().expect("legal"),
         commit: "other".into(),
         colour: Colour::Green,
-        variables: BTreeMap::from([("PYTHONUNBUFFERED".into(), "0".into())]),
+        variables: BTreeMap::from([
+            ("PYTHONUNBUFFERED".into(), "0".into()),
+            ("CC_WORKER_COMMAND".into(), "w".into()),
+        ]),
         limits: Limits { memory_mib: 512, cpu_milli: 1000, pids: 100, disk_mib: 100 },
         proxies: vec![],
         server: "/data/static-server".into(),
@@ -223,6 +225,7 @@ fn an_environment_makes_a_release_run() {
         Release { id: "r-1".parse().expect("legal"), tree: "/r/tree".into(), meta: meta(Kind::Static, "go") };
     let spec = run_spec(&release, &environment, 2);
     assert_eq!(spec.id.as_str(), "e-9-2");
+    assert_eq!(spec.commands.last().map(|command| command.script.as_str()), Some("go"));
     assert_eq!((spec.port, spec.workers.as_slice()), (Some(8080), ["w".to_owned()].as_slice()));
     assert!(matches!(&spec.tree, Tree::Sealed(tree) if tree == Path::new("/r/tree")));
     assert_eq!(spec.variables["INSTANCE_NUMBER"], "2");

@@ -8,7 +8,7 @@ use teal_core::{
     api::EventView,
     deploy::{App, Change, Deployment, Event, Rows, State},
     engine::Committed,
-    id::{AppId, DeploymentId},
+    id::{AppId, DeploymentId, EnvironmentId},
     time::Time,
 };
 
@@ -103,6 +103,21 @@ impl Store {
             WHERE ended = 0 OR place <= ?1";
         let ids = self.read(move |c, _| all(c, sql, [recent], |row| row.get::<_, String>(0))).await?;
         Ok(ids.into_iter().filter_map(|id| id.parse().ok()).collect())
+    }
+
+    /// Of the 50 newest deployments that have ended: those that took this environment live and were served, the newest first.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn served_by(&self, app: &AppId, environment: &EnvironmentId) -> Result<Vec<Deployment>> {
+        let (app, environment) = (app.clone(), environment.clone());
+        let sql = "SELECT body FROM (SELECT body, seq FROM deployments WHERE app = ?1 AND ended = 1 ORDER BY seq DESC LIMIT 50)
+            WHERE json_extract(body, '$.environment') = ?2 AND json_extract(body, '$.times.served') IS NOT NULL ORDER BY seq DESC";
+        self.read(move |c, _| {
+            let texts = all(c, sql, (app.as_str(), environment.as_str()), |row| row.get::<_, String>(0))?;
+            texts.iter().map(|text| Ok(serde_json::from_str(text)?)).collect()
+        })
+        .await
     }
 
     /// The number of the app's newest event; 0 if it has none.

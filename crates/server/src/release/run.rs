@@ -1,0 +1,110 @@
+//! How a release runs: what its build found out. What the user's variables say (another command, hooks, workers) is added at each start, so
+//! that a restart obeys a changed variable, and no variable, which may be a secret, is kept in a release.
+
+use super::Kind;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use teal_core::id::ReleaseId;
+use teal_runtime::Command;
+
+/// How the instances of a release run. Nothing in it names a place of this host or of a runtime.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Put before everything that runs in the app's directory: its own tools first in `PATH`.
+    pub prelude: String,
+    /// What starts the app, unless `CC_RUN_COMMAND` does.
+    pub start: Option<String>,
+    /// Variables that the user did not set.
+    pub variables: BTreeMap<String, String>,
+    /// Where the app listens.
+    pub port: u16,
+    /// The `teal` binary has to be there: it serves static files.
+    pub needs_teal: bool,
+}
+
+/// What is run if neither the release nor a variable says what.
+const NOTHING: &str = "echo 'Nothing says how this app is started: CC_RUN_COMMAND was removed; set it again, or push a commit that says it' >&2; exit 127";
+
+impl Run {
+    /// The name of a release with this tree that runs like this.
+    pub(super) fn name(&self, kind: Kind, tree: &[u8; 32]) -> ReleaseId {
+        let mut sum = Sha256::new();
+        sum.update(tree);
+        sum.update(kind.word());
+        sum.update(serde_json::to_vec(self).unwrap_or_default());
+        super::cache::named(&sum.finalize().into())
+    }
+
+    /// The pre-run hook, if there is one, then the app.
+    #[must_use]
+    pub fn commands(&self, variables: &BTreeMap<String, String>) -> Vec<Command> {
+        let hook = set(variables, "CC_PRE_RUN_HOOK").map(|text| self.command("CC_PRE_RUN_HOOK", text));
+        let start = set(variables, "CC_RUN_COMMAND").or(self.start.as_deref()).unwrap_or(NOTHING);
+        hook.into_iter().chain([self.command("start", start)]).collect()
+    }
+
+    /// Run beside the app, in one colour only: `CC_WORKER_COMMAND`, then `CC_WORKER_COMMAND_<n>` by number.
+    #[must_use]
+    pub fn workers(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+        let mut found: Vec<(u64, &str)> = variables
+            .iter()
+            .filter_map(|(name, value)| {
+                let rest = name.strip_prefix("CC_WORKER_COMMAND")?;
+                let number = if rest.is_empty() {
+                    0
+                } else {
+                    rest.strip_prefix('_')?.parse::<u64>().ok()?.checked_add(1)?
+                };
+                Some((number, value.trim()))
+            })
+            .filter(|(_, text)| !text.is_empty())
+            .collect();
+        found.sort_by_key(|(number, _)| *number);
+        found.into_iter().map(|(_, text)| format!("{}{text}", self.prelude)).collect()
+    }
+
+    fn command(&self, stage: &str, text: &str) -> Command {
+        Command { stage: stage.to_owned(), script: format!("{}{text}", self.prelude) }
+    }
+}
+
+/// A variable that is set to something.
+fn set<'a>(variables: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_decide_at_each_start() {
+        let run = Run {
+            prelude: "export A=1\n".into(),
+            start: Some("serve".into()),
+            variables: BTreeMap::new(),
+            port: 8080,
+            needs_teal: false,
+        };
+        let of = |pairs: &[(&str, &str)]| {
+            let variables =
+                pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let commands = run.commands(&variables).into_iter().map(|c| format!("{}: {}", c.stage, c.script));
+            (commands.collect::<Vec<_>>(), run.workers(&variables))
+        };
+        assert_eq!(of(&[("CC_RUN_COMMAND", " ")]).0, ["start: export A=1\nserve"]);
+        let (commands, workers) = of(&[
+            ("CC_RUN_COMMAND", "other"),
+            ("CC_PRE_RUN_HOOK", "first"),
+            ("CC_WORKER_COMMAND_10", "c"),
+            ("CC_WORKER_COMMAND_2", "b"),
+            ("CC_WORKER_COMMAND", "a"),
+            ("CC_WORKER_COMMAND_X", "no"),
+        ]);
+        assert_eq!(commands, ["CC_PRE_RUN_HOOK: export A=1\nfirst", "start: export A=1\nother"]);
+        assert_eq!(workers, ["export A=1\na", "export A=1\nb", "export A=1\nc"]);
+        let nothing = Run { start: None, ..run.clone() }.commands(&BTreeMap::new());
+        assert!(nothing[0].script.contains("CC_RUN_COMMAND") && nothing[0].script.ends_with("exit 127"));
+    }
+}
