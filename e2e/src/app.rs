@@ -70,6 +70,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
         with news:
+            # The log outlives the process: whoever reads it knows what was recorded, however soon this version is replaced.
+            print("recorded", boot, len(recorded), body.strip(), flush=True)
             recorded.append(body.strip())
             news.notify_all()
         self.answer()

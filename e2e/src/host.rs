@@ -210,19 +210,50 @@ impl Host {
         self.router.id()
     }
 
+    /// The router: its supervisor and its worker.
+    #[must_use]
+    pub fn router_pids(&self) -> Vec<u32> {
+        let supervisor = self.router_pid();
+        let children =
+            fs::read_to_string(format!("/proc/{supervisor}/task/{supervisor}/children")).unwrap_or_default();
+        std::iter::once(supervisor)
+            .chain(children.split_whitespace().filter_map(|pid| pid.parse().ok()))
+            .collect()
+    }
+
+    /// What these processes hold of the host's memory, in KiB.
+    #[must_use]
+    pub fn memory_kib(&self, pids: impl IntoIterator<Item = u32>) -> u64 {
+        let resident = |pid: u32| {
+            let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            text.lines()
+                .find_map(|line| line.strip_prefix("VmRSS:"))?
+                .split_whitespace()
+                .next()?
+                .parse::<u64>()
+                .ok()
+        };
+        pids.into_iter().filter_map(resident).sum()
+    }
+
     /// GET through the router, as this app's users do: status and body.
     ///
     /// # Errors
     /// If there is no answer.
     pub fn visit(&self, app: &str, path: &str) -> Result<(u16, String)> {
+        self.visit_domain(&format!("{app}.localhost"), path)
+    }
+
+    /// GET through the router, for this domain.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn visit_domain(&self, domain: &str, path: &str) -> Result<(u16, String)> {
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(Duration::from_secs(30)))
             .http_status_as_error(false);
         let agent: ureq::Agent = config.build().into();
-        let mut response = agent
-            .get(format!("http://{}{path}", self.http))
-            .header("host", format!("{app}.localhost"))
-            .call()?;
+        let mut response = agent.get(format!("http://{}{path}", self.http)).header("host", domain).call()?;
         Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
     }
 

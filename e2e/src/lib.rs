@@ -9,6 +9,7 @@ mod mail;
 mod repository;
 mod rig;
 mod wait;
+mod witness;
 
 pub use api::Api;
 pub use app::{Behaviour, PYTHON_APP, python_app};

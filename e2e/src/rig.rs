@@ -1,6 +1,6 @@
 //! The load client of the `teal` binary, as a process of its own: it counts every request and never retries.
 
-use crate::{Host, host::binary};
+use crate::{Host, host::binary, wait::until, witness::Witness};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
@@ -15,6 +15,7 @@ pub struct Rig {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+    witness: Witness,
 }
 
 /// What the run found; see the rig itself for the meaning of each field.
@@ -52,6 +53,7 @@ impl Rig {
     /// # Errors
     /// If the rig does not start.
     pub fn start(host: &Host, app: &str, arguments: &[&str]) -> Result<Self> {
+        let witness = Witness::start(host.path());
         let mut command = Command::new(binary()?);
         command
             .arg("__rig")
@@ -62,7 +64,7 @@ impl Rig {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().context("the rig has no output")?);
-        Ok(Self { child, input, output })
+        Ok(Self { child, input, output, witness })
     }
 
     /// Says that production is about to go back to an earlier version.
@@ -87,12 +89,24 @@ impl Rig {
     /// # Errors
     /// If the rig gives no report.
     pub fn stop(mut self) -> Result<Report> {
+        self.say("halt")?;
+        // What is still untold then was really never recorded; the report says so.
+        let _ = until("the app tells of every POST", || self.audit().ok()?.then_some(()));
         drop(self.input.take());
         let mut line = String::new();
         while self.output.read_line(&mut line)? > 0 {}
         self.child.wait()?;
         let report = line.lines().last().context("the rig gave no report")?;
         serde_json::from_str(report).with_context(|| report.to_owned())
+    }
+
+    /// Passes on what the instances' logs say; whether that is all.
+    fn audit(&mut self) -> Result<bool> {
+        let input = self.input.as_mut().context("the rig was stopped")?;
+        for record in self.witness.news() {
+            writeln!(input, "recorded {record}")?;
+        }
+        Ok(self.say("standing")?["untold"] == 0)
     }
 
     fn say(&mut self, word: &str) -> Result<Value> {

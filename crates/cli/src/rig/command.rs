@@ -1,5 +1,5 @@
 //! `teal __rig URL`: one run of the rig for benches and end-to-end tests. The report is JSON on standard output; exits 1 unless it is good.
-//! Standard input steers it: a line `back` announces a return to an earlier version, its end (without --seconds) ends the run.
+//! Standard input steers it: a line `back` announces a return to an earlier version, the end of the input (without --seconds) ends the run.
 
 use super::{Options, Report, Rig};
 use crate::{
@@ -17,7 +17,8 @@ use std::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Lines on standard input: `back` announces that production goes back to an earlier version; `standing` asks for a line of
-JSON with the counts so far. Without --seconds the run ends with standard input.
+JSON with the counts so far; `halt` begins nothing new and answers once all is answered; `recorded BOOT SEQUENCE ID` tells what the app
+recorded, for whoever can read that elsewhere than in its event stream. Without --seconds the run ends with standard input.
 
 Example:
   teal __rig http://127.0.0.1:8080 --app-host shop.localhost --rate 200 --seconds 30"
@@ -108,12 +109,20 @@ fn obey(context: &Context, rig: &Rig, line: &str) -> Result<()> {
         "standing" => {
             let standing = rig.standing();
             let view = serde_json::json!({
-                "requests": standing.requests, "failed": standing.failed, "version": standing.version, "elapsed_ms": rig.elapsed_ms()
+                "requests": standing.requests, "failed": standing.failed, "version": standing.version, "untold": standing.untold,
+                "elapsed_ms": rig.elapsed_ms()
             });
             context.out.raw(&view.to_string())
         }
+        "halt" => {
+            rig.halt();
+            context.out.raw(r#"{"halted":true}"#)
+        }
+        // Not answered: there are thousands of them.
+        other if other.strip_prefix("recorded ").is_some_and(|words| rig.recorded(words)) => Ok(()),
         other => {
-            Err(Error::usage(format!("the rig does not know `{other}`")).hint("say `back` or `standing`"))
+            let error = Error::usage(format!("the rig does not know `{other}`"));
+            Err(error.hint("say `back`, `standing`, `halt` or `recorded BOOT SEQUENCE ID`"))
         }
     }
 }

@@ -337,7 +337,7 @@ impl Ledger {
 
     /// Whether every acknowledged POST is known to be recorded.
     pub(super) fn is_audited(&self) -> bool {
-        self.posts.values().all(|post| !post.acknowledged || post.recorded > 0)
+        self.audit().missing == 0
     }
 
     /// What became of the POSTs.
@@ -360,6 +360,7 @@ impl Ledger {
             failed: self.failed,
             version: self.current().map(|epoch| epoch.version.clone()),
             since_ms: self.current().map_or(0.0, |epoch| epoch.first as f64 / 1000.0),
+            untold: self.audit().missing,
         }
     }
 }

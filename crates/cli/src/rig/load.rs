@@ -2,7 +2,7 @@
 //! their own, the rest on kept ones; as many as asked for are POSTs.
 
 use super::{
-    Shared,
+    End, Shared,
     keepalive::{self, Pool},
     request::Job,
     stream, websocket,
@@ -22,8 +22,8 @@ const AUDIT: Duration = Duration::from_secs(5);
 /// Requests under way at most: past it an arrival is an overrun.
 const MAX_UNDER_WAY: usize = 2_000;
 
-/// The whole run, until `over` says so.
-pub(super) async fn run(shared: Arc<Shared>, mut over: watch::Receiver<bool>) {
+/// The whole run, until `end` says so.
+pub(super) async fn run(shared: Arc<Shared>, mut end: watch::Receiver<End>) {
     let pool = Arc::new(Pool::default());
     pool.warm(&shared, (shared.options.rate as usize / 10).clamp(4, 32)).await;
     let mut streams = JoinSet::new();
@@ -36,7 +36,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut over: watch::Receiver<bool>) {
     let mut requests = JoinSet::new();
     tokio::select! {
         () = arrivals(&shared, &pool, &mut requests) => {}
-        _ = over.wait_for(|over| *over) => {}
+        _ = end.wait_for(|end| *end >= End::Halt) => {}
     }
     let rest = tokio::time::timeout(REST, async { while requests.join_next().await.is_some() {} }).await;
     if rest.is_err() {
@@ -48,6 +48,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut over: watch::Receiver<bool>) {
             format!("{} of them", requests.len()),
         );
     }
+    shared.rested.send_replace(true);
+    let _ = end.wait_for(|end| *end == End::Close).await;
     audit(&shared).await;
     shared.stopping.store(true, Ordering::Release);
     shared.stop.send_replace(true);

@@ -58,15 +58,28 @@ struct Shared {
     options: Options,
     began: Instant,
     ledger: Mutex<Ledger>,
+    /// Nothing new began since `halt`, and all that was under way has ended.
+    rested: tokio::sync::watch::Sender<bool>,
     stopping: AtomicBool,
     stop: tokio::sync::watch::Sender<bool>,
+}
+
+/// How far a run has been told to come to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    /// It goes on.
+    Not,
+    /// No more arrivals; the app may still tell what it recorded.
+    Halt,
+    /// The report is wanted.
+    Close,
 }
 
 impl Shared {
     fn new(options: Options) -> Self {
         let ledger = Mutex::new(Ledger::new(jiff::Timestamp::now()));
-        let stop = tokio::sync::watch::Sender::new(false);
-        Self { options, began: Instant::now(), ledger, stopping: AtomicBool::new(false), stop }
+        let (rested, stop) = (tokio::sync::watch::Sender::new(false), tokio::sync::watch::Sender::new(false));
+        Self { options, began: Instant::now(), ledger, rested, stopping: AtomicBool::new(false), stop }
     }
 
     /// Microseconds since the run began.
@@ -92,7 +105,7 @@ impl Shared {
 /// A run under way.
 pub(crate) struct Rig {
     shared: Arc<Shared>,
-    end: tokio::sync::watch::Sender<bool>,
+    end: tokio::sync::watch::Sender<End>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
 }
 
@@ -107,6 +120,8 @@ pub(crate) struct Standing {
     pub(crate) version: Option<String>,
     /// When that version was first seen, in milliseconds since the run began.
     pub(crate) since_ms: f64,
+    /// Acknowledged POSTs that the app has not told of yet.
+    pub(crate) untold: u64,
 }
 
 impl Rig {
@@ -115,7 +130,7 @@ impl Rig {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|e| Error::because("the load client cannot start", e))?;
         let shared = Arc::new(Shared::new(options));
-        let end = tokio::sync::watch::Sender::new(false);
+        let end = tokio::sync::watch::Sender::new(End::Not);
         let (mine, over) = (Arc::clone(&shared), end.subscribe());
         let thread = std::thread::Builder::new().name("rig".into()).spawn(move || {
             runtime.block_on(load::run(mine, over));
@@ -142,6 +157,21 @@ impl Rig {
         self.shared.ledger().expect_back(now);
     }
 
+    /// Begins nothing new, and waits until what is under way has its answer: from here on the app records nothing more.
+    pub(crate) fn halt(&self) {
+        self.end.send_replace(End::Halt);
+        let mut rested = self.shared.rested.subscribe();
+        while !*rested.borrow_and_update() && self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// What the app recorded, told by somebody who reads it elsewhere than in the app's event streams: `BOOT SEQUENCE ID`.
+    pub(crate) fn recorded(&self, words: &str) -> bool {
+        stream::record(&mut self.shared.ledger(), &mut words.split_whitespace())
+    }
+
     /// Ends the run: nothing new begins, what is under way has its answer, POSTs are audited, then the report is made.
     pub(crate) fn stop(mut self) -> Report {
         self.finish();
@@ -149,7 +179,7 @@ impl Rig {
     }
 
     fn finish(&mut self) {
-        self.end.send_replace(true);
+        self.end.send_replace(End::Close);
         if let Some(thread) = self.thread.take() {
             let ended = thread.join();
             if !matches!(ended, Ok(Ok(()))) {

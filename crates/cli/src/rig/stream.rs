@@ -2,7 +2,7 @@
 
 use super::{
     Shared,
-    ledger::Lane,
+    ledger::{Lane, Ledger},
     request::{TIME, describe, id},
 };
 use bytes::{Bytes, BytesMut};
@@ -107,14 +107,21 @@ fn read(shared: &Shared, lines: &mut BytesMut) {
         let mut ledger = shared.ledger();
         ledger.streams.messages += 1;
         let mut words = data.split_whitespace();
-        if words.next() == Some("recorded")
-            && let (Some(boot), Some(sequence), Some(name)) = (words.next(), words.next(), words.next())
-            && let (Ok(sequence), Some(id)) = (sequence.parse(), id(name))
-        {
-            ledger.recorded(boot, sequence, id);
+        if words.next() == Some("recorded") {
+            record(&mut ledger, &mut words);
         }
     }
     if lines.len() > MAX_LINE {
         lines.clear();
     }
+}
+
+/// Enters `BOOT SEQUENCE ID`; whether it was that.
+pub(super) fn record<'a>(ledger: &mut Ledger, words: &mut impl Iterator<Item = &'a str>) -> bool {
+    let (Some(boot), Some(sequence), Some(name)) = (words.next(), words.next(), words.next()) else {
+        return false;
+    };
+    let (Ok(sequence), Some(id)) = (sequence.parse(), id(name)) else { return false };
+    ledger.recorded(boot, sequence, id);
+    true
 }
