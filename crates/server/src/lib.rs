@@ -20,6 +20,7 @@ pub mod probe;
 pub mod release;
 pub mod routerlink;
 pub mod secrets;
+mod serve;
 mod start;
 pub mod store;
 pub mod world;

@@ -3,7 +3,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    io::{BufRead, BufReader, Write},
+    fs::File,
+    io::{BufRead, BufReader, ErrorKind, Result, Seek, SeekFrom, Write},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -14,6 +15,14 @@ use tokio::sync::watch;
 pub const MAX_LINE: usize = 16 * 1024;
 /// The most lines that one deployment's log keeps; past it one line says so and the rest is dropped.
 pub const MAX_LINES: u64 = 100_000;
+/// Room past [`MAX_LINES`] for what Teal itself says: however much a build wrote, its verdict is in the log.
+const RESERVE: u64 = 1_000;
+/// The stage of what Teal itself says of a deployment.
+pub const TEAL: &str = "teal";
+/// The stage of single probes: kept with their latency, and too many to be shown to somebody who only follows.
+pub const PROBE: &str = "probe";
+/// A reader is led to the place of at least every so-many-th line.
+const MARKS: u64 = 256;
 
 /// The logs of all deployments. Cheap to clone.
 #[derive(Clone)]
@@ -23,7 +32,33 @@ pub struct Logs {
 
 struct Inner {
     directory: PathBuf,
-    open: Mutex<HashMap<DeploymentId, watch::Sender<u64>>>,
+    open: Mutex<HashMap<DeploymentId, Open>>,
+}
+
+/// What is known of a log that somebody asked for.
+struct Open {
+    /// The last line's number; followers wait for it to change.
+    last: watch::Sender<u64>,
+    /// Where the file ends.
+    end: u64,
+    /// Of some lines: the number, and where it begins.
+    marks: Vec<(u64, u64)>,
+}
+
+impl Open {
+    /// Notes that this line, of so many bytes, is at the end.
+    fn pass(&mut self, number: u64, bytes: u64) {
+        if self.marks.last().is_none_or(|(marked, _)| number >= marked + MARKS) {
+            self.marks.push((number, self.end));
+        }
+        self.end += bytes;
+    }
+
+    /// Where to begin to look for the lines after this one.
+    fn before(&self, after: u64) -> u64 {
+        let first = self.marks.partition_point(|(number, _)| *number <= after + 1);
+        first.checked_sub(1).map_or(0, |index| self.marks[index].1)
+    }
 }
 
 impl Logs {
@@ -31,7 +66,7 @@ impl Logs {
     ///
     /// # Errors
     /// If the directory cannot be made.
-    pub fn open(directory: PathBuf) -> std::io::Result<Self> {
+    pub fn open(directory: PathBuf) -> Result<Self> {
         std::fs::create_dir_all(&directory)?;
         Ok(Self { inner: Arc::new(Inner { directory, open: Mutex::default() }) })
     }
@@ -40,38 +75,24 @@ impl Logs {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn append(
-        &self,
-        deployment: &DeploymentId,
-        at: Time,
-        stage: &str,
-        text: &str,
-    ) -> std::io::Result<()> {
-        let mut open = self.lock();
-        let count =
-            open.entry(deployment.clone()).or_insert_with(|| watch::Sender::new(self.count(deployment)));
-        let mut number = *count.borrow();
-        let mut bytes = Vec::new();
+    pub fn append(&self, deployment: &DeploymentId, at: Time, stage: &str, text: &str) -> Result<()> {
+        let mut all = self.lock();
+        let open = all.entry(deployment.clone()).or_insert_with(|| self.scan(deployment));
+        let mut number = *open.last.borrow();
+        let mut lines = Vec::new();
         for line in text.lines() {
-            if number > MAX_LINES {
-                break;
-            }
+            let Some(text) = kept(number, stage, line) else { break };
             number += 1;
-            let text = if number > MAX_LINES {
-                "… more lines were written than are kept".into()
-            } else {
-                harmless(line)
-            };
-            let view = LogView { number, at: crate::log::rfc3339(at), stage: harmless(stage), text };
-            serde_json::to_writer(&mut bytes, &view).map_err(std::io::Error::other)?;
-            bytes.push(b'\n');
+            let view = LogView { number, at: rfc3339(at), stage: harmless(stage), text };
+            let mut line = serde_json::to_vec(&view).map_err(std::io::Error::other)?;
+            line.push(b'\n');
+            lines.push((number, line));
         }
-        std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path(deployment))?
-            .write_all(&bytes)?;
-        count.send_replace(number);
+        let bytes: Vec<u8> = lines.iter().flat_map(|(_, line)| line).copied().collect();
+        let path = self.path(deployment);
+        std::fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(&bytes)?;
+        lines.iter().for_each(|(number, line)| open.pass(*number, line.len() as u64));
+        open.last.send_replace(number);
         Ok(())
     }
 
@@ -79,43 +100,37 @@ impl Logs {
     ///
     /// # Errors
     /// If the file is there and cannot be read.
-    pub fn read(&self, deployment: &DeploymentId, after: u64, limit: usize) -> std::io::Result<Vec<LogView>> {
-        let file = match std::fs::File::open(self.path(deployment)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let views = BufReader::new(file).lines().map_while(std::result::Result::ok);
-        let views = views.filter_map(|line| serde_json::from_str::<LogView>(&line).ok());
-        Ok(views.filter(|view| view.number > after).take(limit).collect())
+    pub fn read(&self, deployment: &DeploymentId, after: u64, limit: usize) -> Result<Vec<LogView>> {
+        let begin = self.lock().get(deployment).map_or(0, |open| open.before(after));
+        let Some(views) = self.views(deployment, begin)? else { return Ok(Vec::new()) };
+        Ok(views.filter_map(|(view, _)| view).filter(|view| view.number > after).take(limit).collect())
     }
 
-    /// The last `limit` lines.
+    /// The last `limit` lines, without single probes.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub fn tail(&self, deployment: &DeploymentId, limit: usize) -> std::io::Result<Vec<LogView>> {
+    pub fn tail(&self, deployment: &DeploymentId, limit: usize) -> Result<Vec<LogView>> {
         let mut lines = self.read(deployment, 0, usize::MAX)?;
+        lines.retain(|line| line.stage != PROBE);
         Ok(lines.split_off(lines.len().saturating_sub(limit)))
     }
 
     /// The number of the last line; changes when a line is appended. Read what is new with [`Self::read`].
     #[must_use]
     pub fn follow(&self, deployment: &DeploymentId) -> watch::Receiver<u64> {
-        let mut open = self.lock();
-        open.entry(deployment.clone())
-            .or_insert_with(|| watch::Sender::new(self.count(deployment)))
-            .subscribe()
+        let mut all = self.lock();
+        all.entry(deployment.clone()).or_insert_with(|| self.scan(deployment)).last.subscribe()
     }
 
     /// Removes a log.
     ///
     /// # Errors
     /// If the file is there and cannot be removed.
-    pub fn remove(&self, deployment: &DeploymentId) -> std::io::Result<()> {
+    pub fn remove(&self, deployment: &DeploymentId) -> Result<()> {
         self.lock().remove(deployment);
         match std::fs::remove_file(self.path(deployment)) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
     }
@@ -136,15 +151,56 @@ impl Logs {
         self.inner.directory.join(format!("{deployment}.jsonl"))
     }
 
-    fn count(&self, deployment: &DeploymentId) -> u64 {
-        self.read(deployment, 0, usize::MAX)
-            .ok()
-            .and_then(|lines| lines.last().map(|line| line.number))
-            .unwrap_or(0)
+    /// What an earlier server wrote. A line that it could not end is ended here, so that the next one is whole.
+    fn scan(&self, deployment: &DeploymentId) -> Open {
+        let mut open = Open { last: watch::Sender::new(0), end: 0, marks: Vec::new() };
+        let mut torn = false;
+        for (view, bytes) in self.views(deployment, 0).ok().flatten().into_iter().flatten() {
+            torn = view.is_none();
+            let number = view.map_or(*open.last.borrow(), |view| view.number);
+            open.pass(number, bytes);
+            open.last.send_replace(number);
+        }
+        let file =
+            torn.then(|| std::fs::OpenOptions::new().append(true).open(self.path(deployment)).ok()).flatten();
+        if file.is_some_and(|mut file| file.write_all(b"\n").is_ok()) {
+            open.end += 1;
+        }
+        open
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, watch::Sender<u64>>> {
+    /// The lines from this place on (`None` for one that is not ours), each with its length in the file. `None`: there is no log.
+    fn views(
+        &self,
+        deployment: &DeploymentId,
+        begin: u64,
+    ) -> Result<Option<impl Iterator<Item = (Option<LogView>, u64)> + use<>>> {
+        let mut file = match File::open(self.path(deployment)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        file.seek(SeekFrom::Start(begin))?;
+        let mut reader = BufReader::new(file);
+        Ok(Some(std::iter::from_fn(move || {
+            let mut line = Vec::new();
+            let read = reader.read_until(b'\n', &mut line).ok().filter(|read| *read > 0)?;
+            Some((serde_json::from_slice(&line).ok(), read as u64))
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<DeploymentId, Open>> {
         self.inner.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The text that is kept as the line after line `number`; `None` once the log is full.
+fn kept(number: u64, stage: &str, line: &str) -> Option<String> {
+    match number {
+        _ if stage == TEAL && number < MAX_LINES + RESERVE => Some(harmless(line)),
+        0..MAX_LINES => Some(harmless(line)),
+        MAX_LINES => Some("… more lines were written than are kept".into()),
+        _ => None,
     }
 }
 
@@ -208,5 +264,45 @@ mod tests {
         let lines = logs.read(&id, 2, 10).expect("reads");
         assert_eq!((lines.len(), lines[0].number, lines[0].text.as_str()), (1, 3, "three"));
         assert_eq!(lines[0].at, "2023-11-14T22:13:20.123Z");
+    }
+
+    #[test]
+    fn every_place_of_a_long_log_is_found_also_after_a_crash_in_a_line() {
+        let directory = tempfile::tempdir().expect("directory");
+        let id: DeploymentId = "d-1".parse().expect("legal");
+        let mut logs = Logs::open(directory.path().to_owned()).expect("opens");
+        for number in 1..=1_000_u64 {
+            logs.append(&id, Time(0), "build", &format!("line {number}")).expect("appends");
+            if number == 500 {
+                let path = directory.path().join("d-1.jsonl");
+                let mut file = std::fs::OpenOptions::new().append(true).open(path).expect("opens");
+                file.write_all(b"{\"number\":501,\"at").expect("writes");
+                logs = Logs::open(directory.path().to_owned()).expect("opens");
+            }
+        }
+        for after in [0, 1, 254, 255, 256, 257, 499, 500, 501, 757, 998, 999, 1_000] {
+            let lines = logs.read(&id, after, 3).expect("reads");
+            let expected: Vec<_> =
+                (after + 1..=1_000).take(3).map(|number| format!("line {number}")).collect();
+            assert_eq!(
+                lines.into_iter().map(|line| line.text).collect::<Vec<_>>(),
+                expected,
+                "after {after}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_flood_of_lines_never_hides_the_verdict() {
+        let directory = tempfile::tempdir().expect("directory");
+        let id: DeploymentId = "d-1".parse().expect("legal");
+        let logs = Logs::open(directory.path().to_owned()).expect("opens");
+        let flood = "x\n".repeat(usize::try_from(MAX_LINES).expect("fits") + 10);
+        logs.append(&id, Time(0), "build", &flood).expect("appends");
+        logs.append(&id, Time(0), TEAL, "Deploy failed").expect("appends");
+        logs.append(&id, Time(0), "build", "more").expect("appends");
+        let lines = logs.read(&id, MAX_LINES - 1, 10).expect("reads");
+        let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(texts, ["x", "… more lines were written than are kept", "Deploy failed"]);
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     release::{self, Releases},
     routerlink::RouterLink,
     secrets::{self, Key},
+    serve::serve,
     store::{self, Store},
     world::{World, now},
 };
@@ -150,7 +151,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     write_facts(&config.data, &facts)?;
     ready(&facts);
     let routes = api::router(platform).merge(git.http());
-    serve(http, routes).await;
+    serve_until_told(http, routes).await;
     leave(&world.runtime).await;
     Ok(())
 }
@@ -284,19 +285,14 @@ fn write_facts(data: &Path, facts: &Facts) -> Result<(), Error> {
 
 /// Serves until told to stop. Requests in flight are not waited for: pushes and streams would keep the server for minutes, and all of
 /// them continue or can be asked again.
-async fn serve(listener: TcpListener, routes: axum::Router) {
+async fn serve_until_told(listener: TcpListener, routes: axum::Router) {
     use tokio::signal::unix::{SignalKind, signal};
-    let service = routes.into_make_service_with_connect_info::<SocketAddr>();
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return;
     };
     tokio::select! {
-        served = axum::serve(listener, service) => {
-            if let Err(error) = served {
-                tracing::error!(%error, "the API cannot be served any more");
-            }
-        }
+        () = serve(listener, routes) => {}
         _ = term.recv() => {}
         _ = int.recv() => {}
     }

@@ -32,8 +32,12 @@ pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
 }
 
 fn line(out: &Out, finding: &FindingView) -> String {
-    let mark = if finding.ok { out.paint(Paint::Good, "ok ") } else { out.paint(Paint::Bad, "NO ") };
+    let (mark, word) = match (finding.ok, &finding.remedy) {
+        (true, None) => (out.paint(Paint::Good, "ok "), ""),
+        (true, Some(_)) => (out.paint(Paint::Dim, "ok?"), "better"),
+        (false, _) => (out.paint(Paint::Bad, "NO "), "remedy"),
+    };
     let remedy =
-        finding.remedy.as_deref().map(|r| format!("\n    remedy: {}", harmless(r))).unwrap_or_default();
+        finding.remedy.as_deref().map(|r| format!("\n    {word}: {}", harmless(r))).unwrap_or_default();
     format!("{mark} {}: {}{remedy}", harmless(&finding.name), harmless(&finding.detail))
 }

@@ -161,7 +161,7 @@ pub(super) fn swap() -> Finding {
             format!("{areas} areas: a sleeping environment's memory can be given to others"),
         );
     }
-    Finding::bad(
+    Finding::advice(
         "swap",
         "none: a sleeping environment's memory stays held until it is off",
         "fallocate -l 4G /swapfile && chmod 600 /swapfile && mkswap /swapfile && swapon /swapfile",
@@ -169,12 +169,14 @@ pub(super) fn swap() -> Finding {
 }
 
 pub(super) fn kvm() -> Finding {
-    let opened = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
-    Finding::tried(
-        "kvm",
-        opened.map(|_| "opens; not proven".to_owned()),
-        "only virtual machines need it: switch virtualisation on, or use the sandbox runtime",
-    )
+    match fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        Ok(_) => Finding::good("kvm", "opens; not proven"),
+        Err(error) => Finding::advice(
+            "kvm",
+            format!("/dev/kvm: {error}; only virtual machines need it"),
+            "switch virtualisation on in the firmware, or use the sandbox runtime",
+        ),
+    }
 }
 
 /// Runs a trial on a thread of its own: what it leaves goes with the thread.

@@ -18,7 +18,7 @@ pub struct Finding {
     pub ok: bool,
     /// What was found, in words.
     pub detail: String,
-    /// What to do if it is not ok.
+    /// What to do if it is not ok; beside an ok, what would be better still.
     pub remedy: Option<String>,
 }
 
@@ -29,6 +29,11 @@ impl Finding {
 
     fn bad(name: &str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { name: name.to_owned(), ok: false, detail: detail.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// Good enough, and could be better.
+    fn advice(name: &str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), ok: true, detail: detail.into(), remedy: Some(remedy.into()) }
     }
 
     /// Good with what `found` says, bad with its error's whole chain.

@@ -229,7 +229,7 @@ impl Writer {
             for line in lines {
                 self.send("line", Some(line.number), &line).await?;
                 sent.number = line.number;
-                if line.stage == "teal" {
+                if line.stage == crate::log::TEAL {
                     sent.teal_at = line.at;
                 }
             }

@@ -13,7 +13,7 @@ use teal_core::{
 use teal_runtime::{LogLine, Outcome, Runtime, State};
 
 /// The stage of Teal's own lines; a build's commands have others.
-pub(super) const STAGE: &str = "teal";
+pub(super) const STAGE: &str = crate::log::TEAL;
 /// From one look to the next. A line is at most this late, and a little.
 const LOOK: Duration = Duration::from_millis(100);
 /// A runtime that does not answer for so long is left alone; the build goes on and is found again.

@@ -32,6 +32,9 @@ pub enum Error {
     /// `APP_FOLDER` names nothing.
     #[error("APP_FOLDER={0}, but the commit has no such folder: correct the variable or add the folder")]
     Folder(String),
+    /// The repository does not have it.
+    #[error("the commit {0} is not in the app's repository any more: push it again")]
+    Missing(String),
     /// More than a commit may hold.
     #[error(
         "the commit holds more than {what}: take what is not source out of the repository, or set APP_FOLDER to a smaller folder"
@@ -69,7 +72,7 @@ impl Error {
     /// Would trying again end in the same way?
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Hash(_) | Self::Folder(_) | Self::TooLarge { .. } | Self::Path { .. })
+        !matches!(self, Self::Tool { .. } | Self::Io { .. })
     }
 
     fn io(what: &'static str) -> impl FnOnce(io::Error) -> Self {
@@ -122,11 +125,33 @@ pub async fn unpack(
     let folder = folder.filter(|folder| *folder != ".");
     let late = |_| Error::Io { what: "unpack the commit in time", source: io::ErrorKind::TimedOut.into() };
     let both = async {
+        if !has(repository, commit).await? {
+            return Err(Error::Missing(commit.to_owned()));
+        }
         let contents = list(repository, commit, folder).await?;
         extract(repository, commit, folder, destination).await?;
         Ok(contents)
     };
     tokio::time::timeout(DEADLINE, both).await.map_err(late)?
+}
+
+/// Whether the repository is there and has this commit.
+async fn has(repository: &Path, commit: &str) -> Result<bool, Error> {
+    if !repository.join("HEAD").exists() {
+        return Ok(false);
+    }
+    let mut git = git(repository);
+    git.args(["cat-file", "-e"])
+        .arg(format!("{commit}^{{commit}}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    // Git answers 1 for an object that it does not have, and 128 for a name that leads to none.
+    let status = git.status().await.map_err(Error::io("run git"))?;
+    match status.code() {
+        Some(0) => Ok(true),
+        Some(1 | 128) => Ok(false),
+        _ => Err(Error::Tool { tool: "git", message: format!("ended with {status}") }),
+    }
 }
 
 /// Lists the commit and checks its limits and paths.

@@ -84,7 +84,10 @@ async fn what_is_no_commit_is_refused_before_git_sees_it() {
         assert!(matches!(error, Error::Hash(_)), "{error:?}");
     }
     let error = repository.unpack(&"0".repeat(40), None).await.expect_err("refused");
-    assert!(matches!(error, Error::Tool { tool: "git", .. }) && !error.is_final(), "{error:?}");
+    assert!(
+        matches!(error, Error::Missing(_)) && error.is_final(),
+        "trying again would not bring it back: {error:?}"
+    );
 }
 
 #[test]

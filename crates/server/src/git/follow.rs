@@ -1,7 +1,10 @@
 //! Follows one deployment for a push: its log as it is written, then its verdict. It only reads; whoever follows may go away.
 
 use super::{Gate, session::Voice};
-use crate::{log::Logs, platform};
+use crate::{
+    log::{Logs, PROBE},
+    platform,
+};
 use std::{io, time::Duration};
 use teal_core::{
     api::{DeploymentView, FailureView, LogView},
@@ -85,8 +88,10 @@ impl<G: Gate> Follow<'_, G> {
             lines.borrow_and_update();
             let views = read(self.gate.logs().clone(), self.deployment.clone(), said).await?;
             for view in &views {
-                voice.say(&view.text).await?;
                 said = view.number;
+                if view.stage != PROBE {
+                    voice.say(&view.text).await?;
+                }
             }
             if views.len() < BATCH {
                 return Ok(said);

@@ -3,11 +3,11 @@
 use super::{World, now};
 use crate::{
     instancelog::{self, Follower},
-    log::Logs,
+    log::{self, Logs},
     probe::{Finding, Probe, probe},
 };
 use futures_util::future::try_join_all;
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, time::Duration};
 use teal_core::{
     deploy::{Fact, Failure, Outcome, Rows, Stage},
     id::{DeploymentId, EnvironmentId},
@@ -20,7 +20,7 @@ use teal_runtime::{Exit, Outcome as Effect, Runtime, State};
 const EVERY: Duration = Duration::from_millis(100);
 /// An app that answers badly, or listens on 127.0.0.1 only, for so long will not get better.
 const GRACE_MS: u64 = 10_000;
-/// How often the log repeats that nothing is listening.
+/// How often the log repeats what has not changed.
 const REMIND_MS: u64 = 5_000;
 /// Lines of the app's log that a failure shows.
 const LINES: usize = 50;
@@ -93,7 +93,8 @@ struct Checker<'a> {
     follower: Follower,
     good: u32,
     bad_since: Option<Time>,
-    reminded: Option<Time>,
+    /// What the log said last of each path, and when.
+    told: HashMap<String, (String, Time)>,
     last: Vec<Probe>,
 }
 
@@ -113,7 +114,7 @@ impl<'a> Checker<'a> {
             follower,
             good: 0,
             bad_since: None,
-            reminded: None,
+            told: HashMap::new(),
             last: Vec::new(),
         }
     }
@@ -162,23 +163,26 @@ impl<'a> Checker<'a> {
         self.tell();
     }
 
-    /// The log lines that users of this contract know.
+    /// Every probe with its latency, and beside them the lines that users of this contract know, when something changed.
     fn tell(&mut self) {
-        if self.last.iter().any(|p| p.finding == Finding::NotListening) {
-            if self.reminded.is_none_or(|at| now().since(at) >= REMIND_MS) {
-                self.reminded = Some(now());
-                self.say(&format!("Nothing listening on 0.0.0.0:{} yet…", self.health.port));
+        for index in 0..self.last.len() {
+            let found = &self.last[index];
+            self.write(log::PROBE, &found.to_string());
+            let (path, words) = (found.path.clone(), self.words(found));
+            let known =
+                self.told.get(&path).is_some_and(|(told, at)| *told == words && now().since(*at) < REMIND_MS);
+            if !known {
+                self.write("check", &words);
+                self.told.insert(path, (words, now()));
             }
-            return;
         }
-        for found in &self.last {
-            match &found.finding {
-                Finding::Status { code, .. } => {
-                    self.say(&format!("Response from GET {} is {code}", found.path))
-                }
-                Finding::Broken(_) => self.say(&found.to_string()),
-                Finding::NotListening => {}
-            }
+    }
+
+    fn words(&self, found: &Probe) -> String {
+        match &found.finding {
+            Finding::NotListening => format!("Nothing listening on 0.0.0.0:{} yet…", self.health.port),
+            Finding::Status { code, .. } => format!("Response from GET {} is {code}", found.path),
+            Finding::Broken(why) => format!("GET {} {why}", found.path),
         }
     }
 
@@ -199,7 +203,7 @@ impl<'a> Checker<'a> {
                 "the app listens on 127.0.0.1:{port} only, where nobody else can reach it: make it listen on 0.0.0.0:{port}"
             ),
             (false, true) => not_listening(port, listening),
-            (false, false) => self.last.iter().map(|p| format!("- {p}")).collect::<Vec<_>>().join("; "),
+            (false, false) => self.last.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         })
     }
 
@@ -230,9 +234,9 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn say(&self, text: &str) {
+    fn write(&self, stage: &str, text: &str) {
         if let Some(deployment) = self.deployment {
-            self.world.say(deployment, "check", text);
+            self.world.say(deployment, stage, text);
         }
     }
 }

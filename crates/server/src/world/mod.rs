@@ -161,7 +161,11 @@ impl World {
     fn tell(&self, change: &Change) {
         for event in &change.events {
             if let Some(deployment) = &event.deployment {
-                self.say(deployment, "teal", &story::lines(event, change.rows.deployment(deployment)));
+                self.say(
+                    deployment,
+                    crate::log::TEAL,
+                    &story::lines(event, change.rows.deployment(deployment)),
+                );
             }
         }
         let _ = self.changes.send(Changed { app: change.rows.app.id.clone() });

@@ -7,6 +7,10 @@ pub(super) fn lines(event: &Event, deployment: Option<&Deployment>) -> String {
     let span = deployment.map_or(0, |d| event.at.since(d.times.queued) / 1000);
     let span = format!("{} minutes and {} seconds", span / 60, span % 60);
     match event.kind {
+        EventKind::Queued => {
+            let by = event.author.as_ref().map(|author| format!(", by {author}")).unwrap_or_default();
+            format!("Deployment asked for: {}{by}", event.text)
+        }
         EventKind::StartBegan => format!("Starting: {}", event.text),
         EventKind::WentLive => "Healthy: traffic moves to it now".into(),
         EventKind::Served => format!("Application start successful\nSuccessfully deployed in {span}"),
