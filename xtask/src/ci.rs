@@ -68,6 +68,13 @@ pub(crate) fn soak() -> Result<()> {
     if status.success() { Ok(()) } else { bail!("the soak failed") }
 }
 
+/// The figures of behaviour 20, with released programs.
+pub(crate) fn figures() -> Result<()> {
+    packages::install()?;
+    cargo(&["build", "--release", "--locked", "-p", "teal-cli"])?;
+    cargo(&["test", "--release", "--locked", "-p", "teal-e2e", "--", "--nocapture", "figures::"])
+}
+
 /// The main job from end to end, from a clone, with nothing installed but Rust and git.
 pub(crate) fn demo() -> Result<()> {
     packages::install()?;

@@ -48,8 +48,6 @@ fn a_crash_at_any_step_of_a_restart_converges() -> Result<()> {
 
 fn crash_everywhere(story: Story) -> Result<()> {
     let mut host = Host::start(&Options::default())?;
-    let mut config = quick();
-    config["hold"] = (story == Story::Cancel).into();
     let repository = app(&host, "shop", quick())?;
     push_well(&repository, "v0")?;
     push_well(&repository, "v1")?;
