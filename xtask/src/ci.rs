@@ -75,6 +75,16 @@ pub(crate) fn figures() -> Result<()> {
     cargo(&["test", "--release", "--locked", "-p", "teal-e2e", "--", "--nocapture", "figures::"])
 }
 
+/// The router beside its peers, interleaved, with released programs. Further arguments are the bench's.
+pub(crate) fn bench() -> Result<()> {
+    packages::install_peers()?;
+    cargo(&["build", "--release", "--locked", "-p", "teal-cli", "-p", "teal-bench"])?;
+    let mut arguments: Vec<String> =
+        ["run", "--release", "--locked", "-q", "-p", "teal-bench", "--", "run"].map(Into::into).into();
+    arguments.extend(std::env::args().skip(2));
+    cargo(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// The main job from end to end, from a clone, with nothing installed but Rust and git.
 pub(crate) fn demo() -> Result<()> {
     packages::install()?;

@@ -9,13 +9,14 @@ mod tidy;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|packages|figures|soak
+const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|packages|figures|bench|soak
   demo      installs what is missing, builds `teal` and runs `teal demo`; further arguments (--keep) are passed on
   ci        everything that must hold before a change lands; takes about 30 minutes on two cores
   tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
   mutants   deliberate bugs, each of which the machine's tests must catch
   packages  installs the Debian packages that the demo and the tests need (as root), or prints the line to run
   figures   push to live, Teal's share of it, flip, wake, memory: measured on this machine with released programs
+  bench     the router beside nginx, haproxy and caddy; further arguments (--rounds, --only) are passed on
   soak      the simulation and the end-to-end tests with many more seeds and rounds";
 
 fn main() -> Result<()> {
@@ -27,6 +28,7 @@ fn main() -> Result<()> {
         Some("mutants") => mutants::run(),
         Some("packages") => packages::install(),
         Some("figures") => ci::figures(),
+        Some("bench") => ci::bench(),
         Some("soak") => ci::soak(),
         _ => bail!("{USAGE}"),
     }

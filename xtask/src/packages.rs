@@ -16,12 +16,35 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("make", "make"),
 ];
 
+/// What the bench measures Teal against, and with.
+const PEERS: &[(&str, &str)] = &[
+    ("nginx", "nginx-light"),
+    ("haproxy", "haproxy"),
+    ("caddy", "caddy"),
+    ("wrk", "wrk"),
+    ("taskset", "util-linux"),
+];
+
 /// Where programs of Debian packages are, whatever a developer's PATH says: sandboxes see only these.
 const DIRECTORIES: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
-/// Installs what is missing.
+/// Installs what is missing for the demo and the tests.
 pub(crate) fn install() -> Result<()> {
-    let missing = missing();
+    let mut missing = missing(PROGRAMS);
+    // `python3 -m venv` needs ensurepip, which Debian ships apart.
+    let venv = Command::new("/usr/bin/python3").args(["-c", "import ensurepip, venv"]).output();
+    if !venv.is_ok_and(|output| output.status.success()) {
+        missing.push("python3-venv");
+    }
+    bring(missing)
+}
+
+/// Installs what is missing for the bench.
+pub(crate) fn install_peers() -> Result<()> {
+    bring(missing(PEERS))
+}
+
+fn bring(missing: Vec<&'static str>) -> Result<()> {
     if missing.is_empty() {
         println!("packages: nothing is missing");
         return Ok(());
@@ -37,17 +60,10 @@ pub(crate) fn install() -> Result<()> {
     apt(&arguments)
 }
 
-fn missing() -> Vec<&'static str> {
+fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
     let there =
         |program: &str| DIRECTORIES.iter().any(|directory| Path::new(directory).join(program).exists());
-    let mut missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect();
-    // `python3 -m venv` needs ensurepip, which Debian ships apart.
-    let venv = Command::new("/usr/bin/python3").args(["-c", "import ensurepip, venv"]).output();
-    if !venv.is_ok_and(|output| output.status.success()) {
-        missing.push("python3-venv");
-    }
-    missing
+    programs.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect()
 }
 
 fn is_root() -> Result<bool> {

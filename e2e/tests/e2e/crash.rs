@@ -16,11 +16,6 @@ enum Story {
     Restart,
 }
 
-/// Every n-th crash point in CI, every single one in the soak.
-fn stride() -> usize {
-    if std::env::var_os("TEAL_SOAK").is_some() { 1 } else { 5 }
-}
-
 #[test]
 fn a_crash_at_any_step_of_a_push_converges() -> Result<()> {
     crash_everywhere(Story::Push)
@@ -51,10 +46,12 @@ fn crash_everywhere(story: Story) -> Result<()> {
     let repository = app(&host, "shop", quick())?;
     push_well(&repository, "v0")?;
     push_well(&repository, "v1")?;
-    let mut rig = Rig::start(&host, "shop", &["--rate", "50", "--websockets", "5", "--sse", "2"])?;
+    // A restart keeps the version, so the rig's streams would not know that it is time to leave, and would meet the cap.
+    let streams = if story == Story::Restart { "0" } else { "2" };
+    let mut rig = Rig::start(&host, "shop", &["--rate", "50", "--websockets", "5", "--sse", streams])?;
     let mut crashes = 0;
     for side in ["before", "after"] {
-        for nth in (1..).step_by(stride()) {
+        for nth in 1.. {
             until_status(&host, "shop", "at rest", at_rest)?;
             host.kill_server()?;
             rig.expect_back()?;
@@ -88,7 +85,7 @@ fn crash_everywhere(story: Story) -> Result<()> {
             );
         }
     }
-    println!("{story:?}: {crashes} crashes, every {} of them", stride());
+    println!("{story:?}: {crashes} crashes, one before and one after each commit and effect");
     let report = rig.stop()?;
     assert_eq!(report.failed, 0, "{:#?}, {}", report.failures, report.posts);
     Ok(())
