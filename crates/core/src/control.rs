@@ -6,6 +6,7 @@
 //! renamed, the directory fsynced, and every worker uses it. One connection may be open per server; a newer one replaces an older one.
 
 use crate::{
+    certificate::{Certificate, Proof},
     id::{AppId, EnvironmentId},
     route::{AppRoute, Table},
     time::Time,
@@ -45,6 +46,14 @@ pub enum Request {
         /// New routes by app; `None` removes the app.
         apps: BTreeMap<AppId, Option<AppRoute>>,
     },
+    /// Use these certificates and proofs instead of whatever there are: capability `certificates`. Answered by [`Reply::Acknowledged`] when they are
+    /// durable and every worker uses them; the table's generation stays.
+    Certificates {
+        /// All of them. Where two are for the same name, the later one is used.
+        certificates: Vec<Certificate>,
+        /// All proofs that are asked for at present.
+        proofs: Vec<Proof>,
+    },
     /// How much is in flight, by environment; also those that left the table and still drain. Answered by [`Reply::Traffic`].
     Traffic,
     /// Close what is upgraded or still in flight to this environment (WebSockets with 1012), spread over a span. Answered by [`Reply::Acknowledged`].
@@ -71,6 +80,9 @@ pub enum Reply {
         generation: u64,
         /// Where it listens for plain HTTP.
         http: Vec<SocketAddr>,
+        /// Where it listens for TLS.
+        #[serde(default)]
+        https: Vec<SocketAddr>,
         /// Its process.
         pid: u32,
     },

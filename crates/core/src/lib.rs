@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod api;
+pub mod certificate;
 pub mod control;
 pub mod deploy;
 pub mod engine;

@@ -145,6 +145,9 @@ impl Keeper {
                 self.directory.traffic.cut(&environment, Duration::from_millis(spread_ms));
                 Ok(())
             }
+            Request::Certificates { .. } => {
+                return Reply::Refused { reason: "this router does not serve TLS yet".into() };
+            }
             Request::Replace { table } => self.replace(table).await,
             Request::Change { base_generation, .. } if base_generation != self.table.generation => {
                 return Reply::NeedTable { generation: self.table.generation };
@@ -180,6 +183,7 @@ impl Keeper {
             capabilities: CAPABILITIES.map(String::from).to_vec(),
             generation: self.table.generation,
             http: self.http.clone(),
+            https: Vec::new(),
             pid: std::process::id(),
         }
     }
