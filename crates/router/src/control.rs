@@ -6,8 +6,9 @@
 use crate::{
     error::Error,
     frame::{self, Broken},
-    state::Saved,
+    state::{Given, Saved},
     table::{self, Directory},
+    tls::Certificates,
     worker::Order,
 };
 use std::{
@@ -33,7 +34,7 @@ use tokio::{
 };
 
 /// What this router can do beyond the first version of the protocol.
-const CAPABILITIES: [&str; 2] = ["cut", "standby"];
+const CAPABILITIES: [&str; 3] = ["certificates", "cut", "standby"];
 
 /// A peer must say hello within this time.
 const HELLO: Duration = Duration::from_secs(5);
@@ -50,31 +51,29 @@ const CONFIRM: Duration = Duration::from_secs(5);
 /// The table and what hangs on it: changed by one request at a time.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    saved: Saved,
-    table: Table,
-    directory: Arc<Directory>,
-    workers: Vec<mpsc::Sender<Order>>,
-    http: Vec<SocketAddr>,
+    pub(crate) saved: Saved,
+    pub(crate) table: Table,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) workers: Vec<mpsc::Sender<Order>>,
+    pub(crate) http: Vec<SocketAddr>,
+    pub(crate) https: Vec<SocketAddr>,
 }
 
 impl Keeper {
-    /// Serves `table` from now on.
-    pub(crate) fn new(
-        saved: Saved,
-        table: Table,
-        directory: Arc<Directory>,
-        workers: Vec<mpsc::Sender<Order>>,
-        http: Vec<SocketAddr>,
-    ) -> Self {
-        Self { saved, table, directory, workers, http }
-    }
-
     async fn replace(&mut self, table: Table) -> Result<(), Error> {
         table.apps.iter().try_for_each(|(id, route)| table::check(id, route)).map_err(Error::Table)?;
         self.saved.save(&table)?;
         self.table = table;
         self.directory.replace(&self.table);
         self.settle().await
+    }
+
+    /// Every handshake looks them up anew, so every worker uses them at once.
+    fn certify(&self, given: &Given) -> Result<(), Error> {
+        self.saved.save_certificates(given)?;
+        self.certificates.replace(given);
+        Ok(())
     }
 
     async fn change(
@@ -145,9 +144,7 @@ impl Keeper {
                 self.directory.traffic.cut(&environment, Duration::from_millis(spread_ms));
                 Ok(())
             }
-            Request::Certificates { .. } => {
-                return Reply::Refused { reason: "this router does not serve TLS yet".into() };
-            }
+            Request::Certificates { certificates, proofs } => self.certify(&Given { certificates, proofs }),
             Request::Replace { table } => self.replace(table).await,
             Request::Change { base_generation, .. } if base_generation != self.table.generation => {
                 return Reply::NeedTable { generation: self.table.generation };
@@ -183,7 +180,7 @@ impl Keeper {
             capabilities: CAPABILITIES.map(String::from).to_vec(),
             generation: self.table.generation,
             http: self.http.clone(),
-            https: Vec::new(),
+            https: self.https.clone(),
             pid: std::process::id(),
         }
     }

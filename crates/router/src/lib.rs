@@ -9,6 +9,7 @@
 mod body;
 mod chance;
 mod control;
+mod durable;
 mod error;
 mod forward;
 mod frame;
@@ -22,6 +23,7 @@ mod serve;
 mod state;
 mod supervise;
 mod table;
+mod tls;
 mod traffic;
 mod upgrade;
 mod websocket;

@@ -19,14 +19,78 @@ use std::{
 /// Sockets that one router can have.
 const MAX: usize = 64;
 
+/// What the supervisor's message begins with; the number of sockets for plain HTTP follows.
+const WORD: u8 = b'L';
+
 /// Clients that may wait while a worker starts again; the system may allow fewer.
 const QUEUE: i32 = 4096;
 
-/// Binds all addresses and listens.
-pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
-    if addresses.is_empty() {
-        return Err(Error::NoAddress);
+/// All listening sockets of a router.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// For plain HTTP.
+    pub(crate) http: Vec<TcpListener>,
+    /// For TLS.
+    pub(crate) https: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds all addresses and listens.
+    pub(crate) fn bind(http: &[SocketAddr], https: &[SocketAddr]) -> Result<Self, Error> {
+        if http.is_empty() && https.is_empty() {
+            return Err(Error::NoAddress);
+        }
+        Ok(Self { http: bind(http)?, https: bind(https)? })
     }
+
+    /// The sockets again, for one more owner.
+    pub(crate) fn try_clone(&self) -> io::Result<Self> {
+        let all = |listeners: &[TcpListener]| {
+            listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()
+        };
+        Ok(Self { http: all(&self.http)?, https: all(&self.https)? })
+    }
+
+    /// Puts the sockets into `channel`; the other end takes them with [`Self::take`].
+    pub(crate) fn give(&self, channel: &UnixStream) -> io::Result<()> {
+        let fds: Vec<_> = self.http.iter().chain(&self.https).map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if fds.len() > MAX || !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::Error::other("too many listening sockets"));
+        }
+        // No more than 64, so it fits.
+        let plain = u8::try_from(self.http.len()).unwrap_or(u8::MAX);
+        sendmsg(channel, &[IoSlice::new(&[WORD, plain])], &mut control, SendFlags::empty())?;
+        Ok(())
+    }
+
+    /// Takes the sockets that the other end has [given](Self::give).
+    pub(crate) fn take(channel: &UnixStream) -> io::Result<Self> {
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut word = [0; 2];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(channel, &mut [IoSliceMut::new(&mut word)], &mut control, flags)?;
+        let mut http = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(fds) = message {
+                http.extend(fds.map(TcpListener::from));
+            }
+        }
+        if received.bytes != word.len()
+            || word[0] != WORD
+            || http.is_empty()
+            || http.len() < usize::from(word[1])
+        {
+            return Err(io::Error::other("standard input is not the supervisor's channel"));
+        }
+        let https = http.split_off(usize::from(word[1]));
+        Ok(Self { http, https })
+    }
+}
+
+fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
     let listen = |address: &SocketAddr| {
         // Where IPv4 has a socket of its own, the IPv6 one must leave it alone.
         let shared = !addresses.iter().any(|other| other.is_ipv4() && other.port() == address.port());
@@ -55,37 +119,6 @@ pub(crate) fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, Er
     addresses.map_err(|source| Error::Start { part: "a listening socket", source })
 }
 
-/// Puts the sockets into `channel`; the other end takes them with [`take`].
-pub(crate) fn give(channel: &UnixStream, listeners: &[TcpListener]) -> io::Result<()> {
-    let fds: Vec<_> = listeners.iter().map(AsFd::as_fd).collect();
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-        return Err(io::Error::other("too many listening sockets"));
-    }
-    sendmsg(channel, &[IoSlice::new(b"L")], &mut control, SendFlags::empty())?;
-    Ok(())
-}
-
-/// Takes the sockets that the other end has [given](give).
-pub(crate) fn take(channel: &UnixStream) -> io::Result<Vec<TcpListener>> {
-    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut word = [0];
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(channel, &mut [IoSliceMut::new(&mut word)], &mut control, flags)?;
-    let mut listeners = Vec::new();
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(fds) = message {
-            listeners.extend(fds.map(TcpListener::from));
-        }
-    }
-    if received.bytes == 0 || word != *b"L" || listeners.is_empty() {
-        return Err(io::Error::other("standard input is not the supervisor's channel"));
-    }
-    Ok(listeners)
-}
-
 /// The supervisor's channel: this process's standard input.
 pub(crate) fn inherited() -> io::Result<UnixStream> {
     let input: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
@@ -102,20 +135,23 @@ mod tests {
     #[test]
     fn sockets_survive_the_hand_over() {
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = bind(&[loopback, loopback]).expect("binds");
-        let before = addresses(&bound).expect("addresses");
+        let bound = Sockets::bind(&[loopback, loopback], &[loopback]).expect("binds");
+        let of = |sockets: &Sockets| {
+            (addresses(&sockets.http).expect("addresses"), addresses(&sockets.https).expect("addresses"))
+        };
+        let before = of(&bound);
         let (ours, theirs) = UnixStream::pair().expect("a pair");
-        give(&ours, &bound).expect("gives");
+        bound.give(&ours).expect("gives");
         drop(bound);
-        let taken = take(&theirs).expect("takes");
-        assert_eq!(addresses(&taken).expect("addresses"), before);
-        std::net::TcpStream::connect(before[1]).expect("still listens");
+        let taken = Sockets::take(&theirs).expect("takes");
+        assert_eq!(of(&taken), before);
+        std::net::TcpStream::connect(before.1[0]).expect("still listens");
     }
 
     #[test]
     fn a_channel_without_sockets_is_refused() {
         let (ours, theirs) = UnixStream::pair().expect("a pair");
         drop(ours);
-        assert!(take(&theirs).is_err());
+        assert!(Sockets::take(&theirs).is_err());
     }
 }

@@ -12,6 +12,8 @@ use std::{
 pub struct Options {
     /// Addresses for plain HTTP; port 0 takes a free one. Ignored by a worker that inherits its sockets.
     pub http: Vec<SocketAddr>,
+    /// Addresses for TLS (HTTP/1.1 and HTTP/2); none is none.
+    pub https: Vec<SocketAddr>,
     /// The control socket, made with mode 0600.
     pub control: PathBuf,
     /// The directory of the saved table; made if missing, used by one router at a time.
@@ -20,7 +22,7 @@ pub struct Options {
     pub workers: usize,
     /// Who is told the bound addresses once requests and the control socket are served.
     pub ready: Ready,
-    /// Take the listening sockets from the supervisor (see [`crate::supervise`]) instead of binding `http`.
+    /// Take the listening sockets from the supervisor (see [`crate::supervise`]) instead of binding `http` and `https`.
     pub inherited: bool,
     /// Proxies in front of this router: only their `X-Forwarded-*` and `Forwarded` headers are kept and added to.
     pub trusted: Vec<IpAddr>,
@@ -34,6 +36,7 @@ impl Options {
     pub fn new(control: PathBuf, state: PathBuf) -> Self {
         Self {
             http: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            https: Vec::new(),
             control,
             state,
             workers: 0,
@@ -63,9 +66,9 @@ pub enum Ready {
     /// Nobody.
     #[default]
     Nobody,
-    /// This file gets one bound address per line; it appears whole or not at all.
+    /// This file gets one bound address per line, those for TLS after `https `; it appears whole or not at all.
     File(PathBuf),
-    /// This is called with the bound addresses.
+    /// This is called with the bound addresses for plain HTTP.
     Call(Announce),
 }
 

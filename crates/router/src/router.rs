@@ -5,17 +5,18 @@
 use crate::{
     control::{self, Keeper},
     error::Error,
-    listeners,
+    listeners::{self, Sockets},
     options::{Limits, Options, Ready},
     state::Saved,
     table::Directory,
+    tls::{self, Certificates},
     worker::{self, Order, Plan},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::{
-    fs, io,
-    net::{SocketAddr, TcpListener},
+    fs,
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::Path,
     sync::Arc,
@@ -37,7 +38,9 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Router {
     http: Vec<SocketAddr>,
+    https: Vec<SocketAddr>,
     directory: Arc<Directory>,
+    certificates: Arc<Certificates>,
     workers: Vec<worker::Handle>,
     control: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
     limits: Limits,
@@ -49,44 +52,61 @@ impl Router {
     /// # Errors
     /// If a socket, the state directory or a thread cannot be had.
     pub fn start(options: Options) -> Result<Self, Error> {
-        let listeners = if options.inherited {
-            listeners::inherited().and_then(|channel| listeners::take(&channel)).map_err(Error::Inherit)?
+        let sockets = if options.inherited {
+            listeners::inherited().and_then(|channel| Sockets::take(&channel)).map_err(Error::Inherit)?
         } else {
-            listeners::bind(&options.http)?
+            Sockets::bind(&options.http, &options.https)?
         };
-        Self::serve(options, listeners)
+        Self::serve(options, sockets)
     }
 
-    fn serve(options: Options, listeners: Vec<TcpListener>) -> Result<Self, Error> {
-        let http = listeners::addresses(&listeners)?;
+    fn serve(options: Options, sockets: Sockets) -> Result<Self, Error> {
+        let (http, https) = (listeners::addresses(&sockets.http)?, listeners::addresses(&sockets.https)?);
         let saved = Saved::open(&options.state)?;
         let table = saved.load()?;
         let directory = Arc::new(Directory::new());
         directory.replace(&table);
-        tracing::info!(generation = table.generation, apps = table.apps.len(), ?http, "the router serves");
+        let certificates = Arc::new(Certificates::default());
+        certificates.replace(&saved.certificates()?);
+        tracing::info!(
+            generation = table.generation,
+            apps = table.apps.len(),
+            ?http,
+            ?https,
+            "the router serves"
+        );
+        let limits = options.limits.clone();
         let mut router =
-            Self { http, directory, workers: Vec::new(), control: None, limits: options.limits.clone() };
+            Self { http, https, directory, certificates, workers: Vec::new(), control: None, limits };
         // If something does not start from here on, dropping the router ends what has started.
-        router.start_workers(&options, &listeners)?;
-        let orders = router.workers.iter().map(|worker| worker.orders.clone()).collect();
-        let directory = Arc::clone(&router.directory);
-        let keeper = Keeper::new(saved, table, directory, orders, router.http.clone());
+        router.start_workers(&options, &sockets)?;
+        let keeper = Keeper {
+            saved,
+            table,
+            directory: Arc::clone(&router.directory),
+            certificates: Arc::clone(&router.certificates),
+            workers: router.workers.iter().map(|worker| worker.orders.clone()).collect(),
+            http: router.http.clone(),
+            https: router.https.clone(),
+        };
         router.control = Some(start_control(&options.control, keeper)?);
-        announce(options.ready, &router.http)?;
+        announce(options.ready, &router.http, &router.https)?;
         Ok(router)
     }
 
-    fn start_workers(&mut self, options: &Options, listeners: &[TcpListener]) -> Result<(), Error> {
+    fn start_workers(&mut self, options: &Options, sockets: &Sockets) -> Result<(), Error> {
         let count = options.worker_count();
         let plan = Plan {
             directory: Arc::clone(&self.directory),
+            certificates: Arc::clone(&self.certificates),
+            tls: tls::config(Arc::clone(&self.certificates))?,
             limits: options.limits.clone(),
             trusted: options.trusted.clone(),
             workers: count,
         };
         for number in 0..count {
-            let own: io::Result<_> = listeners.iter().map(TcpListener::try_clone).collect();
-            let own = own.map_err(|source| Error::Start { part: "a listening socket", source })?;
+            let own =
+                sockets.try_clone().map_err(|source| Error::Start { part: "a listening socket", source })?;
             self.workers.push(worker::start(plan.clone(), own, number)?);
         }
         Ok(())
@@ -96,6 +116,12 @@ impl Router {
     #[must_use]
     pub fn http(&self) -> &[SocketAddr] {
         &self.http
+    }
+
+    /// Where it listens for TLS.
+    #[must_use]
+    pub fn https(&self) -> &[SocketAddr] {
+        &self.https
     }
 
     /// Stops: accepts nobody, lets requests in flight end until the drain deadline, closes what has no end, and returns when all is gone.
@@ -178,7 +204,7 @@ pub(crate) fn runtime() -> Result<Runtime, Error> {
     runtime.map_err(|source| Error::Start { part: "a runtime", source })
 }
 
-fn announce(ready: Ready, http: &[SocketAddr]) -> Result<(), Error> {
+fn announce(ready: Ready, http: &[SocketAddr], https: &[SocketAddr]) -> Result<(), Error> {
     match ready {
         Ready::Nobody => (),
         Ready::Call(call) => call(http),
@@ -189,7 +215,9 @@ fn announce(ready: Ready, http: &[SocketAddr]) -> Result<(), Error> {
                 source,
             };
             let new = path.with_extension("new");
-            let lines: String = http.iter().map(|address| format!("{address}\n")).collect();
+            let plain = http.iter().map(|address| format!("{address}\n"));
+            let lines: String =
+                plain.chain(https.iter().map(|address| format!("https {address}\n"))).collect();
             fs::write(&new, lines).and_then(|()| fs::rename(&new, &path)).map_err(failed)?;
         }
     }

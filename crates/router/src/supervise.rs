@@ -5,7 +5,7 @@
 
 use crate::{
     error::Error,
-    listeners,
+    listeners::Sockets,
     options::Options,
     router::{Signals, runtime},
 };
@@ -16,7 +16,6 @@ use nix::{
 use std::{
     ffi::OsString,
     io,
-    net::TcpListener,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
     pin::pin,
@@ -53,16 +52,16 @@ pub fn supervise(options: &Options, argv: &[OsString]) -> Result<(), Error> {
         std::env::current_exe().map_err(|source| Error::Start { part: "a worker process", source })?;
     runtime.block_on(async {
         let signals = Signals::new()?;
-        let listeners = bind_patiently(options).await?;
-        let keeper = Keeper { program, argv, listeners, drain: options.limits.drain };
+        let sockets = bind_patiently(options).await?;
+        let keeper = Keeper { program, argv, sockets, drain: options.limits.drain };
         keeper.keep(signals).await
     })
 }
 
-async fn bind_patiently(options: &Options) -> Result<Vec<TcpListener>, Error> {
+async fn bind_patiently(options: &Options) -> Result<Sockets, Error> {
     let deadline = Instant::now() + BIND_FOR;
     loop {
-        match listeners::bind(&options.http) {
+        match Sockets::bind(&options.http, &options.https) {
             Err(Error::Listen { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline =>
             {
@@ -76,7 +75,7 @@ async fn bind_patiently(options: &Options) -> Result<Vec<TcpListener>, Error> {
 struct Keeper<'a> {
     program: PathBuf,
     argv: &'a [OsString],
-    listeners: Vec<TcpListener>,
+    sockets: Sockets,
     drain: Duration,
 }
 
@@ -112,7 +111,7 @@ impl Keeper<'_> {
     /// Starts a worker with the sockets in its standard input. The channel must be kept: its end is the end of the worker.
     fn start(&self) -> io::Result<(Child, UnixStream)> {
         let (ours, theirs) = UnixStream::pair()?;
-        listeners::give(&ours, &self.listeners)?;
+        self.sockets.give(&ours)?;
         // A newer program in the same place is taken; one that is gone is not missed.
         let program =
             if self.program.exists() { self.program.clone() } else { PathBuf::from("/proc/self/exe") };

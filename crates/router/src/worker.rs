@@ -5,10 +5,12 @@
 
 use crate::{
     error::Error,
+    listeners::Sockets,
     options::Limits,
     pool::Pool,
     serve::{self, Client},
     table::Directory,
+    tls::Certificates,
 };
 use std::{
     io,
@@ -51,6 +53,10 @@ pub(crate) enum Order {
 pub(crate) struct Plan {
     /// The table.
     pub(crate) directory: Arc<Directory>,
+    /// The certificates.
+    pub(crate) certificates: Arc<Certificates>,
+    /// How handshakes are made.
+    pub(crate) tls: Arc<rustls::ServerConfig>,
     /// Time-outs and sizes.
     pub(crate) limits: Limits,
     /// Proxies in front of us.
@@ -86,18 +92,18 @@ pub(crate) struct Handle {
 }
 
 /// Starts one worker on its own handles of the listening sockets.
-pub(crate) fn start(plan: Plan, listeners: Vec<TcpListener>, number: usize) -> Result<Handle, Error> {
+pub(crate) fn start(plan: Plan, sockets: Sockets, number: usize) -> Result<Handle, Error> {
     let failed = |part| move |source| Error::Start { part, source };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed("a worker's runtime"))?;
     let (orders, received) = mpsc::channel(64);
     let name = format!("worker-{number}");
-    let body = move || LocalSet::new().block_on(&runtime, run(plan, listeners, received));
+    let body = move || LocalSet::new().block_on(&runtime, run(plan, sockets, received));
     let thread = Builder::new().name(name).spawn(body).map_err(failed("a worker's thread"))?;
     Ok(Handle { orders, thread })
 }
 
-async fn run(plan: Plan, listeners: Vec<TcpListener>, mut orders: mpsc::Receiver<Order>) {
+async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
     let limits = plan.limits;
     let worker = Rc::new(Worker {
         directory: plan.directory,
@@ -108,7 +114,7 @@ async fn run(plan: Plan, listeners: Vec<TcpListener>, mut orders: mpsc::Receiver
         limits,
     });
     let room = Arc::new(Semaphore::new((worker.limits.connections / plan.workers).max(1)));
-    for listener in listeners {
+    for listener in sockets.http {
         worker.tasks.spawn_local(accept(Rc::clone(&worker), listener, Arc::clone(&room)));
     }
     let mut sweep = interval(SWEEP);
