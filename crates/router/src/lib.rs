@@ -6,22 +6,29 @@
 //!
 //! One thread per worker, each with its own runtime and its own pool of upstream connections; one thread for the control socket.
 
-mod body;
+mod asked;
+mod buffer;
 mod chance;
+mod codec;
 mod control;
 mod error;
+mod exchange;
 mod forward;
 mod frame;
 mod headers;
+mod lane;
 mod listeners;
 mod options;
 mod pages;
+mod patience;
 mod pool;
 mod router;
 mod serve;
 mod state;
 mod supervise;
 mod table;
+mod text;
+mod timer;
 mod traffic;
 mod upgrade;
 mod websocket;

@@ -1,20 +1,16 @@
-//! A connection that knows how much was written to it, and can say whether the other side has closed it.
+//! A connection that knows how much went through it, and can say whether the other side has closed it.
 //!
-//! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere. It also survives what hyper
-//! would take for the end: an instance that answers and closes before it has read the whole request is still heard.
+//! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
 
+use crate::buffer::Buffer;
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, shutdown},
 };
 use std::{
-    io,
+    io::{self, IoSlice},
     os::fd::AsRawFd,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, ready},
 };
 use tokio::{
@@ -22,44 +18,27 @@ use tokio::{
     net::TcpStream,
 };
 
-/// What the pool sees of a connection while hyper drives it.
+/// One socket.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
-    written: AtomicU64,
-    /// The other end may close before it has read everything, and have answered.
-    patient: bool,
+    written: u64,
+    read: u64,
 }
 
 impl Wire {
-    /// To an instance.
-    pub(crate) fn to_app(stream: TcpStream) -> Arc<Self> {
-        Arc::new(Self { stream, written: AtomicU64::new(0), patient: true })
-    }
-
-    /// To a client.
-    pub(crate) fn to_client(stream: TcpStream) -> Arc<Self> {
-        Arc::new(Self { stream, written: AtomicU64::new(0), patient: false })
-    }
-
-    /// Reads to the end and forgets what comes: closing before that would be a reset, which can take our last answer with it.
-    pub(crate) async fn exhaust(&self) -> io::Result<()> {
-        shut(&self.stream)?;
-        let mut rest = [0; 4096];
-        loop {
-            self.stream.readable().await?;
-            match self.stream.try_read(&mut rest) {
-                Ok(0) => return Ok(()),
-                Ok(_) => (),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                Err(error) => return Err(error),
-            }
-        }
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, written: 0, read: 0 }
     }
 
     /// Bytes that the kernel took from us so far.
     pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        self.written
+    }
+
+    /// Bytes that came so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
     }
 
     /// Nothing came in while the connection was idle: no end, no error, no byte that nobody asked for. Asks the kernel, because the
@@ -70,79 +49,88 @@ impl Wire {
         recv(self.stream.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN)
     }
 
-    fn poll_write_with(
-        &self,
+    /// Reads into the buffer, which is taken only once there is something to read; 0 is the end.
+    ///
+    /// # Errors
+    /// What the socket says; `OutOfMemory` if the buffer is full.
+    pub(crate) fn poll_fill(
+        &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
+        buffer: &mut Option<Buffer>,
+        large: bool,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match write(&self.stream) {
-                Ok(count) => {
-                    self.written.fetch_add(count as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(count));
+        ready!(self.stream.poll_read_ready(cx))?;
+        let buffer = buffer.get_or_insert_with(|| Buffer::take(large));
+        let room = buffer.room(large);
+        if room.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        let count = ready!(self.poll_read(cx, room))?;
+        buffer.filled(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads what there is; 0 is the end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut room = ReadBuf::new(room);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room))?;
+        self.read += room.filled().len() as u64;
+        Poll::Ready(Ok(room.filled().len()))
+    }
+
+    /// Writes as much as the socket takes of these parts, in one call.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let count = match parts {
+            [only] => ready!(stream.poll_write(cx, only))?,
+            _ => {
+                let mut slices = [IoSlice::new(&[]); 3];
+                for (slice, part) in slices.iter_mut().zip(parts) {
+                    *slice = IoSlice::new(part);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                // Nothing more can be sent, but an answer may lie there. Reading finds it, or the end, and wakes whoever waits.
-                Err(error) if self.patient && is_closed(&error) => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
+                ready!(stream.poll_write_vectored(cx, &slices[..parts.len().min(3)]))?
             }
+        };
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Says that nothing more will come from us.
+    pub(crate) fn shut(&self) -> io::Result<()> {
+        match shutdown(self.stream.as_raw_fd(), Shutdown::Write) {
+            // It is closed already: what was wanted.
+            Err(Errno::ENOTCONN) => Ok(()),
+            other => other.map_err(io::Error::from),
         }
     }
-}
 
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
-fn shut(stream: &TcpStream) -> io::Result<()> {
-    match shutdown(stream.as_raw_fd(), Shutdown::Write) {
-        // It is closed already: what was wanted.
-        Err(Errno::ENOTCONN) => Ok(()),
-        other => other.map_err(io::Error::from),
+    /// Makes the coming close a reset: for an answer that would look complete otherwise.
+    pub(crate) fn reset(&self) {
+        // If it fails, the connection is gone, which the other side will notice, too.
+        let _ = rustix::net::sockopt::set_socket_linger(&self.stream, Some(std::time::Duration::ZERO));
     }
-}
 
-/// The reading and writing half that is given away: to hyper, and after an upgrade to the tunnel.
-#[derive(Debug)]
-pub(crate) struct Io(pub(crate) Arc<Wire>);
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buf) {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                Err(error) => return Poll::Ready(Err(error)),
+    /// Reads to the end and forgets what comes: closing before that would be a reset, which can take our last answer with it.
+    pub(crate) async fn exhaust(&mut self) -> io::Result<()> {
+        self.shut()?;
+        let mut rest = Some(Buffer::take(false));
+        while std::future::poll_fn(|cx| self.poll_fill(cx, &mut rest, false)).await? > 0 {
+            if let Some(rest) = &mut rest {
+                rest.skip(usize::MAX / 2);
             }
         }
+        Ok(())
     }
 }
 
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |stream| stream.try_write(buf))
+/// Waits until all of it is written.
+pub(crate) async fn write_all(wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        sent += std::future::poll_fn(|cx| wire.poll_write(cx, &[&bytes[sent..]])).await?;
     }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shut(&self.0.stream))
-    }
+    Ok(())
 }

@@ -65,7 +65,7 @@ pub(crate) struct Worker {
     /// The table.
     pub(crate) directory: Arc<Directory>,
     /// This worker's connections to instances.
-    pub(crate) pool: Rc<Pool>,
+    pub(crate) pool: Pool,
     /// Time-outs and sizes.
     pub(crate) limits: Limits,
     /// Proxies in front of us.
@@ -101,7 +101,7 @@ async fn run(plan: Plan, listeners: Vec<TcpListener>, mut orders: mpsc::Receiver
     let limits = plan.limits;
     let worker = Rc::new(Worker {
         directory: plan.directory,
-        pool: Rc::new(Pool::new(limits.connect, limits.pooled)),
+        pool: Pool::new(limits.connect, limits.pooled),
         trusted: plan.trusted,
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -143,8 +143,8 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, room: Arc<Semaphore>)
         while let Ok(place) = Arc::clone(&room).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let client = Client::new(address, place);
-                    let serving = serve::connection(Rc::clone(&worker), prepare(stream), client);
+                    let client = Client::new(&worker, prepare(stream), address, place);
+                    let serving = serve::connection(Rc::clone(&worker), client);
                     worker.tasks.spawn_local(serving);
                 }
                 Err(error) => recover(&error).await,
