@@ -4,28 +4,20 @@
 //! request that chose by the old one and is not counted yet.
 
 use crate::{
-    body::{Answer, Download, Upload},
-    headers::{self, Asker},
-    pages::{Form, Page},
+    asked::Asked,
+    codec::Framing,
+    exchange::{Exchange, Fault},
+    pages::Page,
     pool::Connection,
-    serve::Client,
+    serve::{After, Client},
     table::{App, Busy, Peer},
-    traffic::Ticket,
-    upgrade,
+    traffic::{Ticket, cut_ordered},
     worker::Worker,
 };
-use http::{HeaderValue, Request, Response, StatusCode, Version, request::Parts};
-use hyper::{
-    body::{Body as _, Incoming},
-    client::conn::TrySendError,
-    upgrade::OnUpgrade,
-};
 use std::{
-    convert::Infallible,
     future::{Future, poll_fn},
     io,
-    pin::pin,
-    rc::Rc,
+    pin::{Pin, pin},
     sync::Arc,
     task::Poll,
     time::Duration,
@@ -37,37 +29,43 @@ const MAX_TRIED: usize = 8;
 /// An instance that let us wait for a connection in vain is tried last for this long.
 const AVOIDED: Duration = Duration::from_secs(2);
 
-/// Idle connections are given up this long before the instance would close them.
-const CLOSING: Duration = Duration::from_secs(1);
-
-/// Idle connections are kept no longer than this, whatever the instance says.
-const MAX_KEEP: Duration = Duration::from_secs(60);
-
-/// Answers one request. Every failure is a page.
-pub(crate) async fn answer(
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    request: Request<Incoming>,
-) -> Result<Response<Answer>, Infallible> {
-    let form = Form::asked(request.headers());
-    client.sends.set(!request.body().is_end_stream());
-    let answer = match Journey::begin(worker, Rc::clone(&client), request) {
-        Ok(journey) => journey.run().await,
-        Err(page) => Err(page),
+/// Answers one request. Every failure before the answer has begun is a page.
+pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Asked) -> After {
+    let head = std::mem::take(&mut asked.head);
+    client.up.start(head, asked.framing, asked.framing == Framing::Chunked, true);
+    // What came of the body with the head leaves with it, or, if it is none, keeps the head from leaving.
+    let ended = match client.up.stage() {
+        Ok(_)
+            if asked.challenge.is_some()
+                && let Some(proof) = proof(worker, &asked) =>
+        {
+            Err(proof)
+        }
+        Ok(_) => Journey { worker, client, asked: &asked, tried: Vec::new(), fresh: false }.run().await,
+        Err(refusal) => Err(Page::Refused(refusal)),
     };
-    Ok(answer.unwrap_or_else(|page| {
-        client.rest();
-        page.answer(form)
-    }))
+    let after = match ended {
+        Ok(after) => after,
+        Err(page) => {
+            let unread = !client.up.is_read();
+            let close = page.closes() || !asked.keep || unread || worker.stopping.is_cancelled();
+            client.say(&page, asked.form, close, asked.is_head).await
+        }
+    };
+    client.up.clear();
+    after
 }
 
-struct Journey {
-    worker: Rc<Worker>,
-    client: Rc<Client>,
-    domain: String,
-    head: Parts,
-    upload: Upload,
-    upgrade: Option<(HeaderValue, OnUpgrade)>,
+/// What a certificate authority gets that looks for a proof of ours. Whoever else asks there is the app's.
+fn proof(worker: &Worker, asked: &Asked) -> Option<Page> {
+    let answer = worker.certificates.proof(&asked.domain, asked.challenge.as_deref()?);
+    answer.map(Page::Proof)
+}
+
+struct Journey<'a> {
+    worker: &'a Worker,
+    client: &'a mut Client,
+    asked: &'a Asked,
     /// Instances that refused.
     tried: Vec<Arc<Peer>>,
     /// A pooled connection turned out to be closed: no more of them.
@@ -84,49 +82,24 @@ enum Miss {
     Over(Page),
 }
 
-impl Journey {
-    fn begin(worker: Rc<Worker>, client: Rc<Client>, mut request: Request<Incoming>) -> Result<Self, Page> {
-        let authority = headers::authority(&request).map_err(Page::Refused)?;
-        let domain = headers::domain(&authority).map_err(Page::Refused)?;
-        let protocol = headers::upgrade(request.headers());
-        let upgrade = protocol.map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
-        let (mut head, body) = request.into_parts();
-        let asker = Asker {
-            client: client.address,
-            authority: &authority,
-            upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
-            trusted: worker.trusted.contains(&client.address.ip().to_canonical()),
-        };
-        headers::request(&mut head, &asker);
-        let upload = Upload::new(body);
-        Ok(Self { worker, client, domain, head, upload, upgrade, tried: Vec::new(), fresh: false })
-    }
-
-    async fn run(mut self) -> Result<Response<Answer>, Page> {
+impl Journey<'_> {
+    async fn run(mut self) -> Result<After, Page> {
         loop {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
-            let app = self.worker.directory.find(&self.domain);
-            let app = app.ok_or_else(|| Page::Unknown(self.domain.clone()))?;
+            let app = self.worker.directory.find(&self.asked.domain);
+            let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
             let now = self.worker.directory.now();
             let chosen = app.choose(&self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
-            let Some((target, peer)) = chosen else { return Err(self.nobody(&app)) };
+            let Some((target, peer)) = chosen else { return Err(nobody(&app)) };
             let ticket = Ticket::new(Arc::clone(&target.counters));
             let busy = Busy::new(Arc::clone(&peer));
-            self.client.attend(&target.counters);
             match self.attempt(&app, &peer, ticket, busy).await {
-                Ok(response) => return Ok(response),
+                Ok(after) => return Ok(after),
                 Err(Miss::Elsewhere) => self.tried.push(peer),
                 Err(Miss::Again) => self.fresh = true,
                 Err(Miss::Over(page)) => return Err(page),
             }
         }
-    }
-
-    /// Nobody is left to ask.
-    fn nobody(&self, app: &App) -> Page {
-        let Some(live) = app.live() else { return Page::Absent(app.name.clone(), app.absent) };
-        live.counters.failed();
-        Page::Unreachable(app.name.clone())
     }
 
     async fn attempt(
@@ -135,45 +108,35 @@ impl Journey {
         peer: &Arc<Peer>,
         ticket: Ticket,
         busy: Busy,
-    ) -> Result<Response<Answer>, Miss> {
-        let mut connection = self.connection(app, peer, &ticket).await?;
-        let before = connection.wire.written();
-        let upload = self.upload.through(&connection.wire);
-        let request = Request::from_parts(self.head.clone(), upload);
-        let sending = connection.sender.try_send_request(request);
-        let sent = self.until_cut(self.patiently(&connection, sending)).await;
-        let over = |page: fn(String) -> Page| {
-            ticket.counters().given();
-            ticket.counters().failed();
-            Err(Miss::Over(page(app.name.clone())))
-        };
-        match sent {
-            None => over(Page::Closed),
-            Some(None) => over(Page::Slow),
-            Some(Some(Ok(response))) => self.answered(app, response, connection, (ticket, busy)),
-            Some(Some(Err(error))) => match self.judge(&connection, before, &error) {
-                Verdict::Stale => Err(Miss::Again),
-                Verdict::Refused => {
-                    ticket.counters().refused();
-                    Err(Miss::Elsewhere)
-                }
-                Verdict::Client => Err(Miss::Over(Page::Abandoned)),
-                Verdict::Broken => {
-                    tracing::info!(app = app.name, error = %error.error(), "an instance broke off before it answered");
-                    over(Page::Broken)
-                }
+    ) -> Result<After, Miss> {
+        let mut order = pin!(cut_ordered(ticket.counters().cuts()));
+        let connection = self.connection(app, peer, &ticket, order.as_mut()).await?;
+        let mut exchange = Exchange::new(self.worker, self.client, self.asked, connection, (ticket, busy));
+        let fault = match poll_fn(|cx| exchange.poll_answer(cx, order.as_mut())).await {
+            Ok(answer) if answer.status == 101 => return Ok(exchange.switch().await),
+            Ok(answer) => match exchange.begin(&answer) {
+                Ok(()) => return Ok(exchange.relay(order).await),
+                Err(fault) => fault,
             },
-        }
+            Err(fault) => fault,
+        };
+        Err(miss(&exchange, fault, app))
     }
 
-    async fn connection(&self, app: &App, peer: &Arc<Peer>, ticket: &Ticket) -> Result<Connection, Miss> {
+    async fn connection(
+        &self,
+        app: &App,
+        peer: &Arc<Peer>,
+        ticket: &Ticket,
+        order: Pin<&mut impl Future<Output = ()>>,
+    ) -> Result<Connection, Miss> {
         let pool = &self.worker.pool;
         if !self.fresh
             && let Some(connection) = pool.take(peer)
         {
             return Ok(connection);
         }
-        match self.until_cut(pool.connect(peer)).await {
+        match until(pool.connect(peer), order).await {
             None => Err(Miss::Over(Page::Closed(app.name.clone()))),
             Some(Ok(connection)) => Ok(connection),
             Some(Err(error)) => {
@@ -186,96 +149,47 @@ impl Journey {
             }
         }
     }
+}
 
-    /// The future's value, or nothing if the environment is cut first.
-    async fn until_cut<F: Future>(&self, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            if self.client.is_cut() {
-                return Poll::Ready(None);
-            }
-            future.as_mut().poll(cx).map(Some)
-        })
-        .await
-    }
+/// Nobody is left to ask.
+fn nobody(app: &App) -> Page {
+    let Some(live) = app.live() else { return Page::Absent(app.name.clone(), app.absent) };
+    live.counters.failed();
+    Page::Unreachable(app.name.clone())
+}
 
-    /// The future's value, or nothing if it takes too long; as long as something of the request still goes out, nothing is too long.
-    async fn patiently<F: Future>(&self, connection: &Connection, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
-        let mut written = None;
-        loop {
-            if let Ok(value) = tokio::time::timeout(self.worker.limits.answer, future.as_mut()).await {
-                return Some(value);
-            }
-            let now = connection.wire.written();
-            if written == Some(now) {
-                return None;
-            }
-            written = Some(now);
-        }
-    }
-
-    /// What a failed attempt means.
-    fn judge(&self, connection: &Connection, before: u64, error: &TrySendError<Request<Upload>>) -> Verdict {
-        let unsent = error.message().is_some() || connection.wire.written() == before;
-        let repeatable = self.head.method.is_idempotent() && self.upload.is_empty();
-        if connection.reused && (unsent || repeatable) {
-            Verdict::Stale
-        } else if error.error().is_user() {
-            Verdict::Client
-        } else if unsent {
-            Verdict::Refused
-        } else {
-            Verdict::Broken
-        }
-    }
-
-    fn answered(
-        &mut self,
-        app: &App,
-        mut response: Response<Incoming>,
-        mut connection: Connection,
-        counted: (Ticket, Busy),
-    ) -> Result<Response<Answer>, Miss> {
-        let (mut ticket, busy) = counted;
-        ticket.counters().given();
-        if response.status().is_server_error() {
-            ticket.counters().server_error();
-        }
-        if let Some(keep) = headers::keep_alive(response.headers()) {
-            connection.keep = keep.saturating_sub(CLOSING).min(MAX_KEEP);
-        }
-        let protocol = self.upgrade.as_ref().map(|(protocol, _)| protocol);
-        let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        headers::response(response.headers_mut(), protocol.filter(|_| switches));
-        *response.version_mut() = Version::HTTP_11;
-        if switches {
-            let Some((protocol, client)) = self.upgrade.take() else {
-                ticket.counters().failed();
-                return Err(Miss::Over(Page::Broken(app.name.clone())));
-            };
-            self.client.sends.set(false);
-            let client = (client, Rc::clone(&self.client));
-            return Ok(upgrade::begin(&self.worker, response, &protocol, client, (ticket, busy)));
-        }
-        let endless = headers::is_endless(response.headers());
-        if endless {
-            ticket.upgrade();
-        }
-        let (pool, client) = (Rc::clone(&self.worker.pool), Rc::clone(&self.client));
-        let wrap = |body| Download::new(body, endless, connection, pool, client, (ticket, busy));
-        Ok(response.map(|body| Answer::App(Box::new(wrap(body)))))
-    }
+/// The future's value, or nothing if the order comes first.
+async fn until<F: Future>(future: F, mut order: Pin<&mut impl Future<Output = ()>>) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => order.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }
 
 /// What a failed attempt means.
-enum Verdict {
-    /// The instance had closed the idle connection.
-    Stale,
-    /// Nothing was sent.
-    Refused,
-    /// The client's body failed.
-    Client,
-    /// Something was sent and nothing came back.
-    Broken,
+fn miss(exchange: &Exchange<'_>, fault: Fault, app: &App) -> Miss {
+    let name = || app.name.clone();
+    let page = match fault {
+        Fault::App if exchange.is_stale() => return Miss::Again,
+        Fault::App if exchange.is_unsent() => {
+            exchange.counters(|counters| counters.refused());
+            return Miss::Elsewhere;
+        }
+        Fault::Refused(refusal) => return Miss::Over(Page::Refused(refusal)),
+        Fault::Client => return Miss::Over(Page::Abandoned),
+        Fault::Cut => Page::Closed(name()),
+        Fault::Slow => Page::Slow(name()),
+        Fault::Garbled => Page::Garbled(name()),
+        Fault::App => Page::Broken(name()),
+    };
+    if matches!(fault, Fault::App | Fault::Garbled) {
+        tracing::info!(app = app.name, ?fault, "an instance gave no answer");
+    }
+    exchange.counters(|counters| {
+        counters.given();
+        counters.failed();
+    });
+    Miss::Over(page)
 }

@@ -6,23 +6,31 @@
 //!
 //! One thread per worker, each with its own runtime and its own pool of upstream connections; one thread for the control socket.
 
-mod body;
+mod asked;
+mod buffer;
 mod chance;
+mod codec;
 mod control;
 mod durable;
 mod error;
+mod exchange;
 mod forward;
 mod frame;
+mod h2;
 mod headers;
+mod lane;
 mod listeners;
 mod options;
 mod pages;
+mod patience;
 mod pool;
 mod router;
 mod serve;
 mod state;
 mod supervise;
 mod table;
+mod text;
+mod timer;
 mod tls;
 mod traffic;
 mod upgrade;

@@ -87,17 +87,26 @@ impl fmt::Debug for Ready {
 pub struct Limits {
     /// A client's connection may be silent for this long between requests or inside a request's head.
     pub idle: Duration,
+    /// From a head's first byte to its last.
+    pub head: Duration,
+    /// A client may let a body stand still for this long, in either direction.
+    pub stalled: Duration,
+    /// What a client must send of a body per second, on average from its tenth second on; 0 is no minimum.
+    pub body_rate: u64,
     /// One attempt to connect to an instance.
     pub connect: Duration,
-    /// From the request's head being sent to the response's head; then the client gets a 504.
+    /// From the request's head being sent to the response's head; then the client gets a 504. A response that has an end may not stand
+    /// still for longer, either.
     pub answer: Duration,
     /// A pooled connection to an instance that announced no time of its own is closed after this.
     pub pooled: Duration,
     /// When told to stop: how long requests in flight may take.
     pub drain: Duration,
-    /// A request's head, in bytes.
+    /// A request's first line, in bytes.
+    pub line_bytes: usize,
+    /// A request's head, in bytes; at most 64 KiB count.
     pub head_bytes: usize,
-    /// A request's header lines.
+    /// A request's header lines; at most 256 count.
     pub header_lines: usize,
     /// Clients' connections at a time, upgraded ones among them, over all workers; more wait in the listening socket's queue.
     pub connections: usize,
@@ -107,10 +116,14 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(75),
+            head: Duration::from_secs(30),
+            stalled: Duration::from_secs(300),
+            body_rate: 0,
             connect: Duration::from_secs(2),
             answer: Duration::from_secs(600),
             pooled: Duration::from_secs(1),
             drain: Duration::from_secs(30),
+            line_bytes: 16 * 1024,
             head_bytes: 64 * 1024,
             header_lines: 128,
             connections: 20_000,

@@ -1,8 +1,11 @@
 //! The router's own pages: small, self-contained, and honest about what is wrong. Plain text unless the client asks for HTML.
 
-use crate::{body::Answer, headers::Refusal};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
+use crate::{
+    asked::line,
+    codec::{Name, Refusal, head::Fields},
+    headers::status_line,
+    text,
+};
 use teal_core::route::Absent;
 
 /// How a page is written.
@@ -16,9 +19,8 @@ pub(crate) enum Form {
 
 impl Form {
     /// The form that these request headers ask for.
-    pub(crate) fn asked(headers: &HeaderMap) -> Self {
-        let lines = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
-        let html = lines.flat_map(|line| line.split(',')).any(|kind| {
+    pub(crate) fn asked(fields: Fields<'_>) -> Self {
+        let html = fields.tokens(Name::Accept).any(|kind| {
             let kind = kind.split(';').next().unwrap_or_default().trim();
             kind.eq_ignore_ascii_case("text/html")
         });
@@ -39,33 +41,36 @@ pub(crate) enum Page {
     Unreachable(String),
     /// The instance broke off before it answered.
     Broken(String),
+    /// The instance's answer is not HTTP, or not certain to end where it says.
+    Garbled(String),
     /// The instance did not answer in time.
     Slow(String),
     /// The environment was closed while the request was in flight.
     Closed(String),
     /// The client's own body broke off.
     Abandoned,
+    /// The proof that a certificate authority asks for.
+    Proof(String),
 }
 
 impl Page {
-    fn status(&self) -> StatusCode {
+    fn status(&self) -> u16 {
         match self {
-            Self::Refused(Refusal::Method) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Refused(_) | Self::Abandoned => StatusCode::BAD_REQUEST,
-            Self::Unknown(_) | Self::Absent(_, Some(Absent::NeverDeployed)) => StatusCode::NOT_FOUND,
-            Self::Absent(..) | Self::Closed(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Unreachable(_) | Self::Broken(_) => StatusCode::BAD_GATEWAY,
-            Self::Slow(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Refused(refusal) => refusal.status(),
+            Self::Abandoned => 400,
+            Self::Proof(_) => 200,
+            Self::Unknown(_) | Self::Absent(_, Some(Absent::NeverDeployed)) => 404,
+            Self::Absent(..) | Self::Closed(_) => 503,
+            Self::Unreachable(_) | Self::Broken(_) | Self::Garbled(_) => 502,
+            Self::Slow(_) => 504,
         }
     }
 
     fn sentence(&self) -> String {
         match self {
-            Self::Refused(Refusal::NoHost) => "The request has no Host header.".into(),
-            Self::Refused(Refusal::TwoHosts) => "The request names more than one host.".into(),
-            Self::Refused(Refusal::BadHost) => "The request's Host header is not a host name.".into(),
-            Self::Refused(Refusal::Method) => "CONNECT is not offered here.".into(),
+            Self::Refused(refusal) => refusal.sentence().into(),
             Self::Abandoned => "The request's body broke off.".into(),
+            Self::Proof(answer) => answer.clone(),
             Self::Unknown(domain) => format!("No app has the domain {domain}."),
             Self::Absent(app, Some(Absent::NeverDeployed)) => {
                 format!("{app} was never deployed. Push a commit to it: git push teal main.")
@@ -74,6 +79,7 @@ impl Page {
             Self::Absent(app, _) => format!("{app} is starting. Try again in a moment."),
             Self::Unreachable(app) => format!("No instance of {app} accepts connections."),
             Self::Broken(app) => format!("{app} closed the connection before it answered."),
+            Self::Garbled(app) => format!("{app} answered with something that is not HTTP."),
             Self::Slow(app) => format!("{app} did not answer in time."),
             Self::Closed(app) => format!("This version of {app} was replaced before it answered. Try again."),
         }
@@ -83,65 +89,100 @@ impl Page {
         matches!(self, Self::Absent(_, None | Some(Absent::Starting)) | Self::Closed(_))
     }
 
-    /// The whole response.
-    pub(crate) fn answer(&self, form: Form) -> Response<Answer> {
+    /// The connection ends behind it, whatever the client wants.
+    pub(crate) fn closes(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Closed(_) | Self::Abandoned)
+    }
+
+    /// Writes the whole response, without its body if the request was a HEAD.
+    pub(crate) fn write(&self, out: &mut Vec<u8>, form: Form, close: bool, is_head: bool) {
         let status = self.status();
-        let html = form == Form::Html;
-        let text = if html { document(status, &self.sentence()) } else { self.sentence() + "\n" };
+        let html = form == Form::Html && !matches!(self, Self::Proof(_));
+        let body = if html { document(status, &self.sentence()) } else { self.sentence() + "\n" };
+        status_line(out, status, reason(status));
         let kind = if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
-        let mut response = Response::new(Answer::Page(Full::from(text)));
-        *response.status_mut() = status;
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        line(out, "Content-Type", kind.as_bytes());
+        line(out, "Cache-Control", b"no-store");
         if self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            line(out, "Retry-After", b"1");
         }
-        if matches!(self, Self::Refused(_) | Self::Closed(_) | Self::Abandoned) {
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if close {
+            line(out, "Connection", b"close");
         }
-        response
+        out.extend_from_slice(b"Date: ");
+        text::date(out);
+        out.extend_from_slice(b"\r\nContent-Length: ");
+        text::decimal(out, body.len() as u64);
+        out.extend_from_slice(b"\r\n\r\n");
+        if !is_head {
+            out.extend_from_slice(body.as_bytes());
+        }
     }
 }
 
-fn document(status: StatusCode, sentence: &str) -> String {
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}
+
+fn document(status: u16, sentence: &str) -> String {
     let sentence = sentence.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let reason = status.canonical_reason().unwrap_or_default();
+    let reason = reason(status);
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>{status}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:18vh auto;padding:0 1rem;\
+         <title>{status} {reason}</title><style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:18vh auto;padding:0 1rem;\
          color:#123;background:#fff}}h1{{font-size:1.1rem;color:#0a7c7c}}@media(prefers-color-scheme:dark){{body{{color:#dee;\
-         background:#122}}}}</style><h1>{} {reason}</h1><p>{sentence}</p></html>\n",
-        status.as_u16()
+         background:#122}}}}</style><h1>{status} {reason}</h1><p>{sentence}</p></html>\n"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::head::{MAX_LINES, Request, Space};
+
+    fn page(page: &Page, form: Form) -> String {
+        let mut out = Vec::new();
+        page.write(&mut out, form, false, false);
+        String::from_utf8(out).expect("text")
+    }
 
     #[test]
     fn names_cannot_bring_markup_along() {
-        assert!(!document(StatusCode::NOT_FOUND, "<script>").contains("<script>"));
+        assert!(!document(404, "<script>").contains("<script>"));
     }
 
     #[test]
     fn only_a_starting_app_says_when_to_come_back() {
-        let page = |absent| Page::Absent("shop".into(), Some(absent)).answer(Form::Text);
-        assert!(page(Absent::Starting).headers().contains_key(header::RETRY_AFTER));
-        assert!(!page(Absent::Stopped).headers().contains_key(header::RETRY_AFTER));
-        assert_eq!(page(Absent::Stopped).status(), 503);
-        assert_eq!(page(Absent::NeverDeployed).status(), 404);
+        let absent = |why| page(&Page::Absent("shop".into(), Some(why)), Form::Text);
+        assert!(absent(Absent::Starting).contains("Retry-After: 1\r\n"));
+        assert!(!absent(Absent::Stopped).contains("Retry-After"));
+        assert!(absent(Absent::Stopped).starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+        assert!(absent(Absent::NeverDeployed).starts_with("HTTP/1.1 404 "));
     }
 
     #[test]
     fn the_client_chooses_the_form() {
-        let mut asked = HeaderMap::new();
-        let kind = |asked: &HeaderMap| {
-            Page::Unknown("a".into()).answer(Form::asked(asked)).headers()["content-type"].clone()
+        let kind = |lines: &str| {
+            let head = format!("GET / HTTP/1.1\r\n{lines}\r\n");
+            let mut space = Space::new();
+            let request = Request::parse(head.as_bytes(), &mut space, MAX_LINES).expect("legal");
+            page(&Page::Unknown("a".into()), Form::asked(request.fields))
         };
-        assert_eq!(kind(&asked), "text/plain; charset=utf-8");
-        asked.insert("accept", HeaderValue::from_static("text/html,application/xhtml+xml;q=0.9"));
-        assert_eq!(kind(&asked), "text/html; charset=utf-8");
+        assert!(kind("").contains("Content-Type: text/plain; charset=utf-8\r\n"));
+        let html = kind("Accept: text/html,application/xhtml+xml;q=0.9\r\n");
+        assert!(html.contains("Content-Type: text/html; charset=utf-8\r\n"));
     }
 }

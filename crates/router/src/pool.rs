@@ -2,13 +2,7 @@
 //!
 //! A connection belongs to one peer (instance and address) for ever, so that a reused address never receives another app's traffic.
 
-use crate::{
-    body::Upload,
-    table::Peer,
-    wire::{Io, Wire},
-};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use crate::{table::Peer, wire::Wire};
 use std::{
     cell::RefCell,
     io,
@@ -20,16 +14,11 @@ use tokio::net::TcpStream;
 /// Idle connections per peer and worker; more are closed instead of kept.
 const MAX_IDLE: usize = 256;
 
-/// Longest head of a response, in bytes.
-const MAX_HEAD: usize = 64 * 1024;
-
 /// A connection to a peer.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Hyper's handle.
-    pub(crate) sender: SendRequest<Upload>,
-    /// What lies under it.
-    pub(crate) wire: Arc<Wire>,
+    /// Its socket.
+    pub(crate) wire: Wire,
     /// It has answered a request before: the peer may be closing it at this very moment.
     pub(crate) reused: bool,
     /// How long the peer keeps it when idle, as far as we know.
@@ -41,11 +30,12 @@ pub(crate) struct Connection {
 impl Connection {
     /// Nothing says that the peer would not take another request on it.
     fn is_fit(&self) -> bool {
-        self.sender.is_ready() && self.used.elapsed() < self.keep && self.wire.is_silent()
+        self.used.elapsed() < self.keep && self.wire.is_silent()
     }
 
-    fn is_lost(&self) -> bool {
-        self.sender.is_closed() || self.peer.is_withdrawn() || self.used.elapsed() >= self.keep
+    /// Kept no longer, without asking the kernel.
+    fn is_old(&self) -> bool {
+        self.peer.is_withdrawn() || self.used.elapsed() >= self.keep
     }
 }
 
@@ -79,7 +69,7 @@ impl Pool {
     pub(crate) fn put(&self, mut connection: Connection) {
         connection.reused = true;
         connection.used = Instant::now();
-        if connection.is_lost() {
+        if connection.is_old() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -94,7 +84,7 @@ impl Pool {
     pub(crate) fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
         for (_, connections) in idle.iter_mut() {
-            connections.retain(|connection| !connection.is_lost());
+            connections.retain(|connection| !connection.is_old() && connection.wire.is_silent());
         }
         idle.retain(|(_, connections)| !connections.is_empty());
     }
@@ -106,22 +96,7 @@ impl Pool {
     pub(crate) async fn connect(&self, peer: &Arc<Peer>) -> io::Result<Connection> {
         let stream = tokio::time::timeout(self.connect, TcpStream::connect(peer.address())).await??;
         stream.set_nodelay(true)?;
-        let wire = Wire::to_app(stream);
-        let mut builder = http1::Builder::new();
-        let handshake = builder.max_header_size(MAX_HEAD).handshake(TokioIo::new(Io(Arc::clone(&wire))));
-        let (sender, driver) = handshake.await.map_err(io::Error::other)?;
-        tokio::task::spawn_local(async move {
-            if let Err(error) = driver.with_upgrades().await {
-                tracing::debug!(%error, "a connection to an instance ended");
-            }
-        });
-        Ok(Connection {
-            sender,
-            wire,
-            reused: false,
-            keep: self.keep,
-            peer: Arc::clone(peer),
-            used: Instant::now(),
-        })
+        let wire = Wire::new(stream);
+        Ok(Connection { wire, reused: false, keep: self.keep, peer: Arc::clone(peer), used: Instant::now() })
     }
 }

@@ -1,129 +1,243 @@
-//! One client's connection: hyper's HTTP/1.1 engine, ended gently when the router stops and firmly when its environment is cut.
+//! One client's connection: request after request, in order; ended gently when the router stops.
+//!
+//! Between two requests it holds a socket, a clock and nothing else. What the client sends is bounded in size and time before anything is done with it.
 
 use crate::{
-    forward,
-    traffic::{Counters, cut_ordered},
-    wire::{Io, Wire},
+    asked::{Asked, Asker},
+    buffer::{self, LARGE},
+    codec::{
+        Refusal,
+        head::{MAX_LINES, Request, Space},
+        scan::{self, Scan},
+    },
+    forward, h2,
+    lane::Lane,
+    options::Limits,
+    pages::{Form, Page},
+    timer::Timer,
+    tls,
+    upgrade::{self, Tunnel},
+    wire::{self, Wire},
     worker::Worker,
 };
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
-    cell::{Cell, RefCell},
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::Sleep};
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
 
-/// What was cut may take this long to get its last bytes out.
-const LAST_BYTES: Duration = Duration::from_secs(2);
+/// A connection that ends may take this long to get its last bytes out.
+pub(crate) const LAST_BYTES: Duration = Duration::from_secs(2);
 
-type Order = Pin<Box<dyn Future<Output = ()>>>;
-
-/// What a connection knows about its client and the request that it carries now.
+/// A client.
+#[derive(Debug)]
 pub(crate) struct Client {
-    /// The other end.
-    pub(crate) address: SocketAddr,
-    order: RefCell<Option<Order>>,
-    cut: Cell<bool>,
-    /// The last request had a body, of which something may be on its way yet, and the connection is still ours.
-    pub(crate) sends: Cell<bool>,
-    /// Its place among the connections that this worker may have; an upgraded stream keeps it.
-    _place: OwnedSemaphorePermit,
+    pub(crate) wire: Wire,
+    /// From it to whichever instance has its request; what it sent ahead waits in there.
+    pub(crate) up: Lane,
+    pub(crate) timer: Timer,
+    origin: Origin,
 }
 
-impl std::fmt::Debug for Client {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("address", &self.address).finish_non_exhaustive()
+/// Where a connection comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    /// The other end's address, as text.
+    node: Rc<str>,
+    /// The other end is a proxy of the operator's.
+    trusted: bool,
+    /// `http` or `https`.
+    scheme: &'static str,
+    /// Its place among the connections that this worker may have; an upgraded stream keeps it.
+    _place: Rc<OwnedSemaphorePermit>,
+}
+
+impl Origin {
+    pub(crate) fn new(
+        worker: &Worker,
+        address: SocketAddr,
+        scheme: &'static str,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let ip = address.ip().to_canonical();
+        let trusted = worker.trusted.contains(&ip);
+        Self { node: ip.to_string().into(), trusted, scheme, _place: Rc::new(place) }
     }
+}
+
+/// What becomes of a client's connection behind an answer.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// The next request.
+    Keep,
+    /// It is closed.
+    Close,
+    /// It is closed once the client has stopped sending: a close before that would be a reset, and take our answer with it.
+    Linger,
+    /// It is broken off, so that the answer does not look complete.
+    Reset,
+    /// It belongs to another protocol now.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Client {
-    pub(crate) fn new(address: SocketAddr, place: OwnedSemaphorePermit) -> Self {
-        Self {
-            address,
-            order: RefCell::default(),
-            cut: Cell::new(false),
-            sends: Cell::new(false),
-            _place: place,
+    pub(crate) fn new(worker: &Worker, wire: Wire, origin: Origin) -> Self {
+        Self { wire, up: Lane::new(), timer: Timer::new(worker.limits.idle), origin }
+    }
+
+    /// Says one of our pages and closes, unless the client may go on.
+    pub(crate) async fn say(&mut self, page: &Page, form: Form, close: bool, is_head: bool) -> After {
+        let mut text = buffer::text();
+        page.write(&mut text, form, close, is_head);
+        let said = timeout(LAST_BYTES, wire::write_all(&mut self.wire, &text)).await;
+        buffer::done_with(text);
+        match said {
+            Ok(Ok(())) if close => After::Linger,
+            Ok(Ok(())) => After::Keep,
+            _ => After::Close,
         }
     }
+}
 
-    /// The request in hand belongs to this environment from now on: an order to cut it ends this connection.
-    pub(crate) fn attend(&self, counters: &Counters) {
-        *self.order.borrow_mut() = Some(Box::pin(cut_ordered(counters.cuts())));
-    }
-
-    /// No request is in hand any more.
-    pub(crate) fn rest(&self) {
-        self.order.borrow_mut().take();
-    }
-
-    /// The request in hand must end now.
-    pub(crate) fn is_cut(&self) -> bool {
-        self.cut.get()
-    }
-
-    fn poll_order(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut order = self.order.borrow_mut();
-        let Some(waiting) = order.as_mut() else { return Poll::Pending };
-        std::task::ready!(waiting.as_mut().poll(cx));
-        order.take();
-        self.cut.set(true);
-        Poll::Ready(())
+/// Makes the handshake with a client that comes by TLS, and serves it by the protocol that both agree on.
+pub(crate) async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
+    let handshake = timeout(worker.limits.head, Wire::tls(stream, Arc::clone(&worker.tls))).await;
+    let (mut wire, protocol) = match handshake {
+        Ok(Ok(made)) => made,
+        Ok(Err(error)) => return tracing::debug!(client = %origin.node, %error, "a handshake failed"),
+        Err(_) => return tracing::debug!(client = %origin.node, "a handshake took too long"),
+    };
+    match protocol.as_deref() {
+        // An authority has seen what it wanted to see.
+        Some(tls::PROOF) => wire.farewell(),
+        Some(b"h2") => Box::pin(h2::connection(worker, wire, origin)).await,
+        _ => {
+            let client = Client::new(&worker, wire, origin);
+            connection(worker, client).await;
+        }
     }
 }
 
 /// Serves the client until one side is done.
-pub(crate) async fn connection(worker: Rc<Worker>, stream: TcpStream, client: Client) {
-    let (address, client) = (client.address, Rc::new(client));
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(worker.limits.idle)
-        .max_header_size(worker.limits.head_bytes)
-        .max_headers(worker.limits.header_lines);
-    let handler = {
-        let (worker, client) = (Rc::clone(&worker), Rc::clone(&client));
-        service_fn(move |request| forward::answer(Rc::clone(&worker), Rc::clone(&client), request))
-    };
-    let wire = Wire::to_client(stream);
-    let hyper = builder.serve_connection(TokioIo::new(Io(Arc::clone(&wire))), handler).with_upgrades();
-    let mut hyper = pin!(hyper);
+pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
     let mut stopping = pin!(worker.stopping.cancelled());
-    let (mut stopped, mut last): (bool, Option<Pin<Box<Sleep>>>) = (false, None);
-    poll_fn(|cx| {
-        let mut again = true;
-        while std::mem::take(&mut again) {
-            if let Poll::Ready(ended) = hyper.as_mut().poll(cx) {
-                report(ended, address);
-                return Poll::Ready(());
+    loop {
+        let mut heads = Heads::new(&worker.limits);
+        let next = poll_fn(|cx| heads.poll(cx, &worker, &mut client, stopping.as_mut())).await;
+        // Boxed, so that a connection without a request does not hold the room for one.
+        let after = match next {
+            Some(Ok(asked)) => Box::pin(forward::answer(&worker, &mut client, asked)).await,
+            Some(Err(refusal)) => {
+                Box::pin(client.say(&Page::Refused(refusal), Form::Text, true, false)).await
             }
-            if !stopped && stopping.as_mut().poll(cx).is_ready() {
-                hyper.as_mut().graceful_shutdown();
-                (stopped, again) = (true, true);
+            None => return,
+        };
+        match after {
+            After::Keep => (),
+            After::Close => return client.wire.farewell(),
+            After::Reset => return client.wire.reset(),
+            After::Linger => {
+                let _ = timeout(LAST_BYTES, client.wire.exhaust()).await;
+                return;
             }
-            if last.is_none() && client.poll_order(cx).is_ready() {
-                hyper.as_mut().graceful_shutdown();
-                last = Some(Box::pin(tokio::time::sleep(LAST_BYTES)));
-                again = true;
-            }
+            After::Tunnel(tunnel) => return Box::pin(upgrade::carry(client, *tunnel)).await,
         }
-        last.as_mut().map_or(Poll::Pending, |last| last.as_mut().poll(cx))
-    })
-    .await;
-    if client.sends.get() {
-        let _ = tokio::time::timeout(LAST_BYTES, wire.exhaust()).await;
     }
 }
 
-fn report(ended: hyper::Result<()>, client: SocketAddr) {
-    if let Err(error) = ended {
-        tracing::debug!(%client, %error, "a client's connection ended");
+/// Waiting for the next request's head.
+struct Heads {
+    scan: Scan,
+    /// The one empty line that may come before a head did come.
+    blank: bool,
+    /// When the head began, if it has.
+    begun: Option<Instant>,
+    until: Instant,
+    stopping: bool,
+}
+
+impl Heads {
+    fn new(limits: &Limits) -> Self {
+        let until = Instant::now() + limits.idle;
+        Self { scan: Scan::default(), blank: false, begun: None, until, stopping: false }
+    }
+
+    /// The next request, or why there is none; nothing if the connection is over.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &Worker,
+        client: &mut Client,
+        stopping: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Option<Result<Asked, Refusal>>> {
+        let mut came = !client.up.raw().is_empty() && self.begun.is_none();
+        loop {
+            if let Some(read) = self.read(&worker.limits, client).transpose() {
+                return Poll::Ready(Some(read));
+            }
+            match client.up.poll_fill(cx, &mut client.wire) {
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(_)) => came = true,
+                Poll::Pending => break,
+            }
+        }
+        client.up.release();
+        if came && !client.up.raw().is_empty() {
+            self.touch(&worker.limits);
+        }
+        if !self.stopping && stopping.poll(cx).is_ready() {
+            self.stopping = true;
+            self.until = self.until.min(Instant::now() + LAST_BYTES);
+        }
+        let silent = client.up.raw().is_empty();
+        if self.stopping && silent {
+            return Poll::Ready(None);
+        }
+        client.timer.poll_at(cx, self.until).map(|()| (!silent).then_some(Err(Refusal::Slow)))
+    }
+
+    /// Something came: the silence is over, the head's time goes on.
+    fn touch(&mut self, limits: &Limits) {
+        let now = Instant::now();
+        let most = *self.begun.get_or_insert(now) + limits.head;
+        if !self.stopping {
+            self.until = most.min(now + limits.idle);
+        }
+    }
+
+    /// The request at the beginning of what was read, once its head is whole.
+    fn read(&mut self, limits: &Limits, client: &mut Client) -> Result<Option<Asked>, Refusal> {
+        if !self.blank && scan::blank(client.up.raw()) > 0 {
+            self.blank = true;
+            client.up.skip(scan::blank(client.up.raw()));
+        }
+        let raw = client.up.raw();
+        let most = limits.head_bytes.min(LARGE);
+        let Some(length) = self.scan.head(raw)? else {
+            return match raw.len() {
+                line if line > limits.line_bytes && !self.scan.is_past_first_line() => Err(Refusal::LongLine),
+                head if head >= most => Err(Refusal::LongHead),
+                _ => Ok(None),
+            };
+        };
+        let head = &raw[..length];
+        if length > limits.line_bytes && !head[..limits.line_bytes].contains(&b'\n') {
+            return Err(Refusal::LongLine);
+        }
+        if length > most {
+            return Err(Refusal::LongHead);
+        }
+        let mut space = Space::new();
+        let request = Request::parse(head, &mut space, limits.header_lines.min(MAX_LINES))?;
+        let Origin { node, trusted, scheme, .. } = &client.origin;
+        let asker = Asker { node, trusted: *trusted, scheme };
+        let asked = Asked::of(&request, &asker, buffer::text())?;
+        client.up.skip(length);
+        Ok(Some(asked))
     }
 }

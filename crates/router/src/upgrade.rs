@@ -3,35 +3,21 @@
 //! What flows is the app's business: nothing is parsed but the lengths of a WebSocket's frames, to close it at the right place.
 
 use crate::{
-    body::Answer,
+    buffer::Buffer,
     serve::Client,
     table::Busy,
     traffic::{Ticket, cut_ordered},
     websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames},
-    worker::Worker,
+    wire::Wire,
 };
-use http::{HeaderValue, Response};
-use http_body_util::Full;
-use hyper::{
-    body::Incoming,
-    upgrade::{OnUpgrade, Upgraded},
-};
-use hyper_util::rt::TokioIo;
 use std::{
-    future::{Future, poll_fn},
+    future::{Future as _, poll_fn},
     io,
-    pin::{Pin, pin},
-    rc::Rc,
+    pin::pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    time::timeout,
-};
-
-/// Both sides have to give their connection away within this time after the 101.
-const HAND_OVER: Duration = Duration::from_secs(10);
+use tokio::{sync::watch, time::timeout};
 
 /// One side has ended: how long the other may go on. A WebSocket whose one side has ended has nothing more to say, and gets [`LAST_FRAME`].
 const LINGER: Duration = Duration::from_secs(60);
@@ -42,61 +28,79 @@ const LAST_FRAME: Duration = Duration::from_secs(2);
 /// What is read at once.
 const CHUNK: usize = 16 * 1024;
 
-type Stream = TokioIo<Upgraded>;
+/// What an upgraded connection goes on with, besides its client.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pub(crate) app: Wire,
+    /// What the instance sent behind its head.
+    pub(crate) early: Option<Buffer>,
+    pub(crate) websocket: bool,
+    /// Where the order to cut comes from.
+    pub(crate) cuts: watch::Receiver<Duration>,
+    pub(crate) counted: (Ticket, Busy),
+}
 
-/// Answers 101 and carries the stream from then on, counted as upgraded.
-pub(crate) fn begin(
-    worker: &Worker,
-    mut response: Response<Incoming>,
-    protocol: &HeaderValue,
-    client: (OnUpgrade, Rc<Client>),
-    counted: (Ticket, Busy),
-) -> Response<Answer> {
-    let (mut ticket, busy) = counted;
-    ticket.upgrade();
-    let (on_client, client) = client;
-    client.rest();
-    let order = cut_ordered(ticket.counters().cuts());
-    let app = hyper::upgrade::on(&mut response);
-    let websocket = protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
-    worker.tasks.spawn_local(async move {
-        let streams = async { tokio::try_join!(on_client, app) };
-        if let Ok(Ok((down, up))) = timeout(HAND_OVER, streams).await {
-            carry(TokioIo::new(down), TokioIo::new(up), websocket, order).await;
-        }
-        drop((ticket, busy, client));
-    });
-    response.map(|_| Answer::Page(Full::default()))
+/// One side: what came behind its head, and then its socket.
+struct Stream<'a> {
+    early: Option<Buffer>,
+    wire: &'a mut Wire,
+}
+
+impl Stream<'_> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let Some(early) = self.early.as_mut().filter(|early| !early.raw().is_empty()) else {
+            self.early = None;
+            return self.wire.poll_read(cx, room);
+        };
+        let count = early.raw().len().min(room.len());
+        room[..count].copy_from_slice(&early.raw()[..count]);
+        early.skip(count);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.wire.poll_write(cx, &[bytes])
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        crate::wire::write_all(self.wire, bytes).await
+    }
 }
 
 /// Carries bytes both ways until both sides are done, one fails, or the order comes.
-async fn carry(mut client: Stream, mut app: Stream, websocket: bool, order: impl Future<Output = ()>) {
+pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
+    let Tunnel { app: mut instance, early, websocket, cuts, counted } = tunnel;
+    let mut app = Stream { early, wire: &mut instance };
+    let mut client = Stream { early: client.up.buffer.take(), wire: &mut client.wire };
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
-    let mut order = pin!(order);
+    let mut order = pin!(cut_ordered(cuts));
     let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
     let cut = poll_fn(|cx| {
+        // First, so that nothing that came after the order goes through.
+        if order.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
         let upward = up.poll(cx, &mut client, &mut app, u64::MAX);
         let downward = down.poll(cx, &mut app, &mut client, u64::MAX);
         match (upward, downward) {
-            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => return Poll::Ready(false),
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(false),
-            (Poll::Pending, Poll::Pending) => (),
+            (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(false),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(false),
+            (Poll::Pending, Poll::Pending) => Poll::Pending,
             _ => {
                 let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                if linger.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(false);
-                }
+                linger.as_mut().poll(cx).map(|()| false)
             }
         }
-        order.as_mut().poll(cx).map(|()| true)
     });
     if cut.await && websocket {
         let _ = close(&mut client, &mut app, up, down).await;
     }
+    // Counted, and in its place, to the end.
+    drop(counted);
 }
 
 /// Lets the app's present frame end, says 1012 to both sides, and waits for the client to close, each for a bounded time.
-async fn close(client: &mut Stream, app: &mut Stream, up: Flow, mut down: Flow) -> io::Result<()> {
+async fn close(client: &mut Stream<'_>, app: &mut Stream<'_>, up: Flow, mut down: Flow) -> io::Result<()> {
     let finish = poll_fn(|cx| {
         while !down.is_between() {
             let most = down.frames.as_ref().map_or(0, Frames::until_boundary);
@@ -116,8 +120,8 @@ async fn close(client: &mut Stream, app: &mut Stream, up: Flow, mut down: Flow) 
     timeout(LAST_FRAME, async {
         let mut rest = [0; 1024];
         // A reset instead of an end would take our close frame with it: what the client still sends is read.
-        while client.read(&mut rest).await? > 0 {}
-        client.shutdown().await
+        while poll_fn(|cx| client.poll_read(cx, &mut rest)).await? > 0 {}
+        client.wire.shut()
     })
     .await?
 }
@@ -156,8 +160,8 @@ impl Flow {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut Stream<'_>,
+        to: &mut Stream<'_>,
         most: u64,
     ) -> Poll<io::Result<()>> {
         while !ready!(self.poll_once(cx, from, to, most))? {}
@@ -168,37 +172,36 @@ impl Flow {
     fn poll_once(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut Stream<'_>,
+        to: &mut Stream<'_>,
         most: u64,
     ) -> Poll<io::Result<bool>> {
         while self.sent < self.waiting.len() {
-            let count = ready!(Pin::new(&mut *to).poll_write(cx, &self.waiting[self.sent..]))?;
+            let count = ready!(to.poll_write(cx, &self.waiting[self.sent..]))?;
             self.pass(self.sent, count)?;
         }
         (self.waiting, self.sent) = (Vec::new(), 0);
         if self.ended {
             if !self.shut {
-                ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                to.wire.shut()?;
                 self.shut = true;
             }
             return Poll::Ready(Ok(true));
         }
         let mut chunk = [0; CHUNK];
         let most = usize::try_from(most).unwrap_or(CHUNK).min(CHUNK);
-        let mut buffer = ReadBuf::new(&mut chunk[..most]);
-        ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer))?;
-        self.ended = buffer.filled().is_empty();
-        self.offer(cx, to, buffer.filled())?;
+        let count = ready!(from.poll_read(cx, &mut chunk[..most]))?;
+        self.ended = count == 0;
+        self.offer(cx, to, &chunk[..count])?;
         Poll::Ready(Ok(false))
     }
 
     /// Writes what the receiver takes at once; keeps the rest.
-    fn offer(&mut self, cx: &mut Context<'_>, to: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    fn offer(&mut self, cx: &mut Context<'_>, to: &mut Stream<'_>, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
             return Ok(());
         }
-        let count = match Pin::new(to).poll_write(cx, bytes) {
+        let count = match to.poll_write(cx, bytes) {
             Poll::Ready(count) => count?,
             Poll::Pending => 0,
         };

@@ -1,65 +1,85 @@
-//! A connection that knows how much was written to it, and can say whether the other side has closed it.
+//! A connection that knows how much went through it, and can say whether the other side has closed it.
 //!
-//! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere. It also survives what hyper
-//! would take for the end: an instance that answers and closes before it has read the whole request is still heard.
+//! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
 
+use crate::{buffer::Buffer, tls::Tls};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, shutdown},
 };
+use rustls::ServerConfig;
 use std::{
-    io,
+    io::{self, IoSlice},
     os::fd::AsRawFd,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::TcpStream,
 };
 
-/// What the pool sees of a connection while hyper drives it.
+/// One connection.
 #[derive(Debug)]
 pub(crate) struct Wire {
-    stream: TcpStream,
-    written: AtomicU64,
-    /// The other end may close before it has read everything, and have answered.
-    patient: bool,
+    carrier: Carrier,
+    written: u64,
+    read: u64,
+}
+
+/// What the bytes go over.
+#[derive(Debug)]
+enum Carrier {
+    Tcp(TcpStream),
+    Tls(TcpStream, Box<Tls>),
+    /// A request of HTTP/2 on its way to our own HTTP/1.1.
+    Memory(DuplexStream),
 }
 
 impl Wire {
-    /// To an instance.
-    pub(crate) fn to_app(stream: TcpStream) -> Arc<Self> {
-        Arc::new(Self { stream, written: AtomicU64::new(0), patient: true })
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self::over(Carrier::Tcp(stream))
     }
 
-    /// To a client.
-    pub(crate) fn to_client(stream: TcpStream) -> Arc<Self> {
-        Arc::new(Self { stream, written: AtomicU64::new(0), patient: false })
+    /// Over memory.
+    pub(crate) fn memory(stream: DuplexStream) -> Self {
+        Self::over(Carrier::Memory(stream))
     }
 
-    /// Reads to the end and forgets what comes: closing before that would be a reset, which can take our last answer with it.
-    pub(crate) async fn exhaust(&self) -> io::Result<()> {
-        shut(&self.stream)?;
-        let mut rest = [0; 4096];
-        loop {
-            self.stream.readable().await?;
-            match self.stream.try_read(&mut rest) {
-                Ok(0) => return Ok(()),
-                Ok(_) => (),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                Err(error) => return Err(error),
-            }
+    /// Over TLS, once the handshake is made; and the protocol that was agreed on.
+    ///
+    /// # Errors
+    /// If the client goes, or wants what we do not do.
+    pub(crate) async fn tls(
+        stream: TcpStream,
+        config: Arc<ServerConfig>,
+    ) -> io::Result<(Self, Option<Vec<u8>>)> {
+        let mut tls = Box::new(Tls::new(config)?);
+        std::future::poll_fn(|cx| tls.poll_handshake(cx, &stream)).await?;
+        let protocol = tls.protocol().map(<[u8]>::to_vec);
+        Ok((Self::over(Carrier::Tls(stream, tls)), protocol))
+    }
+
+    fn over(carrier: Carrier) -> Self {
+        Self { carrier, written: 0, read: 0 }
+    }
+
+    fn socket(&self) -> Option<&TcpStream> {
+        match &self.carrier {
+            Carrier::Tcp(stream) | Carrier::Tls(stream, _) => Some(stream),
+            Carrier::Memory(_) => None,
         }
     }
 
     /// Bytes that the kernel took from us so far.
     pub(crate) fn written(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
+        self.written
+    }
+
+    /// Bytes that came so far.
+    pub(crate) fn read(&self) -> u64 {
+        self.read
     }
 
     /// Nothing came in while the connection was idle: no end, no error, no byte that nobody asked for. Asks the kernel, because the
@@ -67,82 +87,161 @@ impl Wire {
     pub(crate) fn is_silent(&self) -> bool {
         let mut byte = [0];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.stream.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN)
+        self.socket().is_some_and(|stream| recv(stream.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN))
     }
 
-    fn poll_write_with(
-        &self,
+    /// Reads into the buffer, which is taken only once there is something to read; 0 is the end.
+    ///
+    /// # Errors
+    /// What the socket says; `OutOfMemory` if the buffer is full.
+    pub(crate) fn poll_fill(
+        &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
+        buffer: &mut Option<Buffer>,
+        large: bool,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match write(&self.stream) {
-                Ok(count) => {
-                    self.written.fetch_add(count as u64, Ordering::Relaxed);
-                    return Poll::Ready(Ok(count));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                // Nothing more can be sent, but an answer may lie there. Reading finds it, or the end, and wakes whoever waits.
-                Err(error) if self.patient && is_closed(&error) => return Poll::Pending,
-                Err(error) => return Poll::Ready(Err(error)),
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
+            Carrier::Tls(stream, tls) => ready!(tls.poll_read_ready(cx, stream))?,
+            Carrier::Memory(_) => (),
+        }
+        let buffer = buffer.get_or_insert_with(|| Buffer::take(large));
+        let room = buffer.room(large);
+        if room.is_empty() {
+            return Poll::Ready(Err(io::ErrorKind::OutOfMemory.into()));
+        }
+        let count = ready!(self.poll_read(cx, room))?;
+        buffer.filled(count);
+        Poll::Ready(Ok(count))
+    }
+
+    /// Reads what there is; 0 is the end.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut filled = ReadBuf::new(room);
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut filled))?,
+            Carrier::Memory(stream) => ready!(Pin::new(stream).poll_read(cx, &mut filled))?,
+            Carrier::Tls(stream, tls) => {
+                let count = ready!(tls.poll_read(cx, stream, filled.initialize_unfilled()))?;
+                filled.advance(count);
             }
         }
+        self.read += filled.filled().len() as u64;
+        Poll::Ready(Ok(filled.filled().len()))
     }
-}
 
-fn is_closed(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-}
-
-fn shut(stream: &TcpStream) -> io::Result<()> {
-    match shutdown(stream.as_raw_fd(), Shutdown::Write) {
-        // It is closed already: what was wanted.
-        Err(Errno::ENOTCONN) => Ok(()),
-        other => other.map_err(io::Error::from),
+    /// Writes as much as the other side takes of these parts, in one call. Pending: the same bytes have to be offered again.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
+        let count = match &mut self.carrier {
+            Carrier::Tcp(stream) => ready!(poll_write_parts(Pin::new(stream), cx, parts))?,
+            Carrier::Memory(stream) => ready!(poll_write_parts(Pin::new(stream), cx, parts))?,
+            Carrier::Tls(stream, tls) => ready!(tls.poll_write(cx, stream, parts))?,
+        };
+        if count == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
     }
-}
 
-/// The reading and writing half that is given away: to hyper, and after an upgrade to the tunnel.
-#[derive(Debug)]
-pub(crate) struct Io(pub(crate) Arc<Wire>);
-
-impl AsyncRead for Io {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let stream = &self.0.stream;
-        loop {
-            ready!(stream.poll_read_ready(cx))?;
-            match stream.try_read_buf(buf) {
-                Ok(_) => return Poll::Ready(Ok(())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => (),
-                Err(error) => return Poll::Ready(Err(error)),
-            }
+    /// Says that nothing more will come from us.
+    pub(crate) fn shut(&mut self) -> io::Result<()> {
+        self.farewell();
+        let Some(stream) = self.socket() else { return Ok(()) };
+        match shutdown(stream.as_raw_fd(), Shutdown::Write) {
+            // It is closed already: what was wanted.
+            Err(Errno::ENOTCONN) => Ok(()),
+            other => other.map_err(io::Error::from),
         }
     }
+
+    /// Over TLS: the end is said before the socket is closed, so that nobody can cut an answer short unnoticed.
+    pub(crate) fn farewell(&mut self) {
+        if let Carrier::Tls(stream, tls) = &mut self.carrier {
+            tls.shut(stream);
+        }
+    }
+
+    /// Makes the coming close a reset: for an answer that would look complete otherwise.
+    pub(crate) fn reset(&self) {
+        // If it fails, the connection is gone, which the other side will notice, too.
+        if let Some(stream) = self.socket() {
+            let _ = rustix::net::sockopt::set_socket_linger(stream, Some(std::time::Duration::ZERO));
+        }
+    }
+
+    /// Reads to the end and forgets what comes: closing before that would be a reset, which can take our last answer with it.
+    pub(crate) async fn exhaust(&mut self) -> io::Result<()> {
+        self.shut()?;
+        let mut rest = Some(Buffer::take(false));
+        while std::future::poll_fn(|cx| self.poll_fill(cx, &mut rest, false)).await? > 0 {
+            if let Some(rest) = &mut rest {
+                rest.skip(usize::MAX / 2);
+            }
+        }
+        Ok(())
+    }
 }
 
-impl AsyncWrite for Io {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |stream| stream.try_write(buf))
+fn poll_write_parts<S: AsyncWrite>(
+    stream: Pin<&mut S>,
+    cx: &mut Context<'_>,
+    parts: &[&[u8]],
+) -> Poll<io::Result<usize>> {
+    if let [only] = parts {
+        return stream.poll_write(cx, only);
+    }
+    let mut slices = [IoSlice::new(&[]); 3];
+    for (slice, part) in slices.iter_mut().zip(parts) {
+        *slice = IoSlice::new(part);
+    }
+    stream.poll_write_vectored(cx, &slices[..parts.len().min(3)])
+}
+
+impl AsyncRead for Wire {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let count = ready!(Self::poll_read(self.get_mut(), cx, room.initialize_unfilled()))?;
+        room.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Self::poll_write(self.get_mut(), cx, &[bytes])
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
+        parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.0.poll_write_with(cx, |stream| stream.try_write_vectored(bufs))
+        let mut slices: [&[u8]; 3] = [&[]; 3];
+        for (slice, part) in slices.iter_mut().zip(parts) {
+            *slice = part;
+        }
+        Self::poll_write(self.get_mut(), cx, &slices[..parts.len().min(3)])
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was told as written has left.
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(shut(&self.0.stream))
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.get_mut().shut())
     }
+}
+
+/// Waits until all of it is written.
+pub(crate) async fn write_all(wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        sent += std::future::poll_fn(|cx| wire.poll_write(cx, &[&bytes[sent..]])).await?;
+    }
+    Ok(())
 }

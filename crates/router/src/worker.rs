@@ -8,9 +8,10 @@ use crate::{
     listeners::Sockets,
     options::Limits,
     pool::Pool,
-    serve::{self, Client},
+    serve::{self, Client, Origin},
     table::Directory,
     tls::Certificates,
+    wire::Wire,
 };
 use std::{
     io,
@@ -70,8 +71,12 @@ pub(crate) struct Plan {
 pub(crate) struct Worker {
     /// The table.
     pub(crate) directory: Arc<Directory>,
+    /// The certificates and proofs.
+    pub(crate) certificates: Arc<Certificates>,
+    /// How handshakes are made.
+    pub(crate) tls: Arc<rustls::ServerConfig>,
     /// This worker's connections to instances.
-    pub(crate) pool: Rc<Pool>,
+    pub(crate) pool: Pool,
     /// Time-outs and sizes.
     pub(crate) limits: Limits,
     /// Proxies in front of us.
@@ -107,15 +112,18 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
     let limits = plan.limits;
     let worker = Rc::new(Worker {
         directory: plan.directory,
-        pool: Rc::new(Pool::new(limits.connect, limits.pooled)),
+        certificates: plan.certificates,
+        tls: plan.tls,
+        pool: Pool::new(limits.connect, limits.pooled),
         trusted: plan.trusted,
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
         limits,
     });
     let room = Arc::new(Semaphore::new((worker.limits.connections / plan.workers).max(1)));
-    for listener in sockets.http {
-        worker.tasks.spawn_local(accept(Rc::clone(&worker), listener, Arc::clone(&room)));
+    let plain = sockets.http.into_iter().map(|listener| (listener, false));
+    for (listener, secure) in plain.chain(sockets.https.into_iter().map(|listener| (listener, true))) {
+        worker.tasks.spawn_local(accept(Rc::clone(&worker), listener, secure, Arc::clone(&room)));
     }
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -139,7 +147,7 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
     let _ = timeout(LAST_TASKS, worker.tasks.wait()).await;
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, room: Arc<Semaphore>) {
+async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: Arc<Semaphore>) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot use its listening socket"),
@@ -149,9 +157,15 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, room: Arc<Semaphore>)
         while let Ok(place) = Arc::clone(&room).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let client = Client::new(address, place);
-                    let serving = serve::connection(Rc::clone(&worker), prepare(stream), client);
-                    worker.tasks.spawn_local(serving);
+                    let scheme = if secure { "https" } else { "http" };
+                    let origin = Origin::new(&worker, address, scheme, place);
+                    let (stream, serving) = (prepare(stream), Rc::clone(&worker));
+                    if secure {
+                        worker.tasks.spawn_local(serve::secure(serving, stream, origin));
+                    } else {
+                        let client = Client::new(&worker, Wire::new(stream), origin);
+                        worker.tasks.spawn_local(serve::connection(serving, client));
+                    }
                 }
                 Err(error) => recover(&error).await,
             }

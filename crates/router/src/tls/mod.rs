@@ -2,6 +2,9 @@
 //! this module obtains nothing, and no private key ever leaves it.
 
 mod index;
+mod stream;
+
+pub(crate) use stream::Tls;
 
 use crate::{error::Error, state::Given};
 use arc_swap::ArcSwap;

@@ -42,7 +42,11 @@ impl Tls {
     ///
     /// # Errors
     /// If the client goes, or wants what we do not do; it was told what.
-    pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &TcpStream,
+    ) -> Poll<io::Result<()>> {
         while self.connection.is_handshaking() {
             ready!(self.poll_flush(cx, stream))?;
             if !self.connection.is_handshaking() {
@@ -57,7 +61,11 @@ impl Tls {
     }
 
     /// Ready when there is something to read: bytes, or the end.
-    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>, stream: &TcpStream) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &TcpStream,
+    ) -> Poll<io::Result<()>> {
         while self.plain == 0 && !self.ended {
             // Tickets and answers to the client's own housekeeping leave whenever there is room.
             if let Poll::Ready(flushed) = self.poll_flush(cx, stream) {

@@ -8,6 +8,7 @@ mod edges;
 mod fallback;
 mod measure;
 mod rig;
+mod secure;
 mod streams;
 mod supervisor;
 mod switch;

@@ -1,0 +1,119 @@
+//! The header names that the router knows, whatever their case.
+
+/// A header's name, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Accept,
+    Authorization,
+    Connection,
+    ContentLength,
+    ContentType,
+    Cookie,
+    Date,
+    Expect,
+    Forwarded,
+    Host,
+    Http2Settings,
+    KeepAlive,
+    ProxyAuthenticate,
+    ProxyAuthorization,
+    ProxyConnection,
+    Te,
+    Trailer,
+    TransferEncoding,
+    Upgrade,
+    XForwardedFor,
+    XForwardedHost,
+    XForwardedProto,
+    XRequestId,
+    /// One of the above with `_` for `-`: many an app takes the two for the same.
+    Disguised,
+    /// Anything else.
+    Other,
+}
+
+/// No known name is longer.
+const LONGEST: usize = 19;
+
+impl Name {
+    /// Which one it is.
+    pub(crate) fn of(name: &str) -> Self {
+        if name.len() > LONGEST || name.len() < 2 {
+            return Self::Other;
+        }
+        match Self::plain(name) {
+            Self::Other if name.contains('_') => Self::behind(name),
+            known => known,
+        }
+    }
+
+    fn plain(name: &str) -> Self {
+        let known: &[(&str, Self)] = match name.len() {
+            2 => &[("te", Self::Te)],
+            4 => &[("host", Self::Host), ("date", Self::Date)],
+            6 => &[("accept", Self::Accept), ("cookie", Self::Cookie), ("expect", Self::Expect)],
+            7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer)],
+            9 => &[("forwarded", Self::Forwarded)],
+            10 => &[("connection", Self::Connection), ("keep-alive", Self::KeepAlive)],
+            12 => &[("content-type", Self::ContentType), ("x-request-id", Self::XRequestId)],
+            13 => &[("authorization", Self::Authorization)],
+            14 => &[("content-length", Self::ContentLength), ("http2-settings", Self::Http2Settings)],
+            15 => &[("x-forwarded-for", Self::XForwardedFor)],
+            16 => &[("x-forwarded-host", Self::XForwardedHost), ("proxy-connection", Self::ProxyConnection)],
+            17 => {
+                &[("transfer-encoding", Self::TransferEncoding), ("x-forwarded-proto", Self::XForwardedProto)]
+            }
+            18 => &[("proxy-authenticate", Self::ProxyAuthenticate)],
+            19 => &[("proxy-authorization", Self::ProxyAuthorization)],
+            _ => &[],
+        };
+        known.iter().find(|(text, _)| text.eq_ignore_ascii_case(name)).map_or(Self::Other, |(_, name)| *name)
+    }
+
+    fn behind(name: &str) -> Self {
+        if Self::plain(&name.replace('_', "-")) == Self::Other { Self::Other } else { Self::Disguised }
+    }
+
+    /// Concerns one connection only.
+    pub(crate) fn is_hop_by_hop(self) -> bool {
+        matches!(
+            self,
+            Self::Connection
+                | Self::KeepAlive
+                | Self::ProxyConnection
+                | Self::ProxyAuthenticate
+                | Self::ProxyAuthorization
+                | Self::Te
+                | Self::TransferEncoding
+                | Self::Upgrade
+                | Self::Http2Settings
+                | Self::Disguised
+        )
+    }
+
+    /// A `Connection` line must not be able to name it away: it carries meaning to the end.
+    pub(crate) fn is_kept(self) -> bool {
+        matches!(
+            self,
+            Self::Host | Self::ContentLength | Self::ContentType | Self::Cookie | Self::Authorization
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_through_a_disguise() {
+        assert_eq!(Name::of("Content-LENGTH"), Name::ContentLength);
+        assert_eq!(Name::of("te"), Name::Te);
+        assert_eq!(Name::of("X-Forwarded-For"), Name::XForwardedFor);
+        for disguised in ["Content_Length", "X_Forwarded_For", "x-forwarded_proto", "transfer_encoding"] {
+            assert_eq!(Name::of(disguised), Name::Disguised, "{disguised}");
+        }
+        for other in ["", "x", "X-Custom", "user_id", "content-lengths", "x-forwarded-for-the-longest-time"] {
+            assert_eq!(Name::of(other), Name::Other, "{other}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Numbers and dates as HTTP writes them, without a formatter's detours: they are written for every request.
+
+use std::{
+    cell::Cell,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// Writes a number in hexadecimal, at least `digits` long.
+pub(crate) fn hex(out: &mut Vec<u8>, number: u64, digits: usize) {
+    let needed = (64 - number.leading_zeros() as usize).div_ceil(4).max(digits);
+    for place in (0..needed).rev() {
+        let digit = usize::try_from(number >> (place * 4) & 0xf).unwrap_or(0);
+        out.push(b"0123456789abcdef"[digit]);
+    }
+}
+
+/// Writes a number in decimal.
+pub(crate) fn decimal(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        if number == 0 {
+            break out.extend_from_slice(&digits[at..]);
+        }
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+type Date = [u8; 29];
+
+thread_local! {
+    static NOW: Cell<(u64, Date)> = const { Cell::new((u64::MAX, [0; 29])) };
+}
+
+/// Writes the present time; made anew once per second.
+pub(crate) fn date(out: &mut Vec<u8>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs());
+    let (of, mut text) = NOW.get();
+    if of != now {
+        text = date_of(now);
+        NOW.set((now, text));
+    }
+    out.extend_from_slice(&text);
+}
+
+fn date_of(seconds: u64) -> Date {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's days-to-civil: years begin in March, so that the leap day comes last.
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let year = year + era * 400 + u64::from(month >= 10);
+    let name = |names: &[&'static str], at: u64| {
+        usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or("Jan")
+    };
+    let (week_day, month) = (name(&DAYS, days % 7), name(&MONTHS, (month + 2) % 12));
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let text = format!("{week_day}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
+    text.as_bytes().try_into().unwrap_or([b' '; 29])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_as_the_standard_library_does() {
+        for number in [0, 1, 9, 10, 15, 16, 255, 4096, 99_999, u64::MAX] {
+            let mut out = Vec::new();
+            hex(&mut out, number, 1);
+            out.push(b' ');
+            hex(&mut out, number, 16);
+            out.push(b' ');
+            decimal(&mut out, number);
+            assert_eq!(String::from_utf8_lossy(&out), format!("{number:x} {number:016x} {number}"));
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, text) in [
+            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
+            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
+            (1_709_251_199, "Thu, 29 Feb 2024 23:59:59 GMT"),
+            (4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT"),
+        ] {
+            assert_eq!(String::from_utf8_lossy(&date_of(seconds)), text);
+        }
+    }
+}
