@@ -174,12 +174,9 @@ fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authorit
     for part in ["for=", open, asker.node, close, ";host=\"", authority, "\";proto=", asker.scheme, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
-    let told = |name, else_: &str| {
-        let told = fields.all(name).next().filter(|_| asker.trusted);
-        told.unwrap_or(else_.as_bytes()).to_vec()
-    };
-    line(head, "X-Forwarded-Host", &told(Name::XForwardedHost, authority));
-    line(head, "X-Forwarded-Proto", &told(Name::XForwardedProto, asker.scheme));
+    let told = |name| fields.all(name).next().filter(|_| asker.trusted);
+    line(head, "X-Forwarded-Host", told(Name::XForwardedHost).unwrap_or(authority.as_bytes()));
+    line(head, "X-Forwarded-Proto", told(Name::XForwardedProto).unwrap_or(asker.scheme.as_bytes()));
 }
 
 /// The beginning of a comma-separated list in one line, with what a trusted proxy said before.

@@ -240,7 +240,9 @@ impl<'a> Exchange<'a> {
         if answer.status == 101 && !switches {
             return Err(Fault::Garbled);
         }
-        let onward = Onward::of(&answer, self.asked, self.worker.stopping.is_cancelled());
+        // A body that is still on its way when it is answered is not waited for: what follows would be taken for the next request.
+        let last = self.upload != Upload::Done || self.worker.stopping.is_cancelled();
+        let onward = Onward::of(&answer, self.asked, last);
         let mut head = buffer::text();
         headers::response(&mut head, &response, onward, self.asked).map_err(|_| Fault::Garbled)?;
         self.down.skip(length);

@@ -48,7 +48,8 @@ pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Aske
         Ok(after) => after,
         Err(page) => {
             let unread = !client.up.is_read();
-            let close = page.closes() || !asked.keep || unread || worker.stopping.is_cancelled();
+            let close =
+                page.closes() || !asked.keep || asked.is_old || unread || worker.stopping.is_cancelled();
             client.say(&page, asked.form, close, asked.is_head).await
         }
     };

@@ -89,14 +89,14 @@ pub(crate) struct Onward {
 }
 
 impl Onward {
-    /// To this client: chunks where the end would be in doubt otherwise, if the client knows chunks.
-    pub(crate) fn of(answer: &Answer, asked: &Asked, stopping: bool) -> Self {
+    /// To this client: chunks where the end would be in doubt otherwise, if the client knows chunks; `last`: nothing more on this connection.
+    pub(crate) fn of(answer: &Answer, asked: &Asked, last: bool) -> Self {
         let framing = match answer.framing {
             Framing::Chunked | Framing::UntilClose if asked.is_old => Framing::UntilClose,
             Framing::Chunked | Framing::UntilClose => Framing::Chunked,
             other => other,
         };
-        Self { framing, close: stopping || !asked.keep || framing == Framing::UntilClose }
+        Self { framing, close: last || !asked.keep || framing == Framing::UntilClose }
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::{table::Peer, wire::Wire};
 use std::{
     cell::RefCell,
+    collections::HashMap,
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -42,7 +43,8 @@ impl Connection {
 /// Idle connections.
 #[derive(Debug)]
 pub(crate) struct Pool {
-    idle: RefCell<Vec<(Arc<Peer>, Vec<Connection>)>>,
+    /// By the peer's place in memory, which is its own as long as a connection holds it.
+    idle: RefCell<HashMap<*const Peer, Vec<Connection>>>,
     connect: Duration,
     keep: Duration,
 }
@@ -56,7 +58,7 @@ impl Pool {
     /// An idle connection to the peer that is fit for use, the one used last first.
     pub(crate) fn take(&self, peer: &Arc<Peer>) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
-        let (_, connections) = idle.iter_mut().find(|(p, _)| Arc::ptr_eq(p, peer))?;
+        let connections = idle.get_mut(&Arc::as_ptr(peer))?;
         while let Some(connection) = connections.pop() {
             if connection.is_fit() {
                 return Some(connection);
@@ -73,20 +75,19 @@ impl Pool {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        match idle.iter_mut().find(|(p, _)| Arc::ptr_eq(p, &connection.peer)) {
-            Some((_, connections)) if connections.len() >= MAX_IDLE => (),
-            Some((_, connections)) => connections.push(connection),
-            None => idle.push((Arc::clone(&connection.peer), vec![connection])),
+        let connections = idle.entry(Arc::as_ptr(&connection.peer)).or_default();
+        if connections.len() < MAX_IDLE {
+            connections.push(connection);
         }
     }
 
     /// Closes what is old, closed by the peer, or whose peer left the table.
     pub(crate) fn sweep(&self) {
         let mut idle = self.idle.borrow_mut();
-        for (_, connections) in idle.iter_mut() {
+        for connections in idle.values_mut() {
             connections.retain(|connection| !connection.is_old() && connection.wire.is_silent());
         }
-        idle.retain(|(_, connections)| !connections.is_empty());
+        idle.retain(|_, connections| !connections.is_empty());
     }
 
     /// A new connection to the peer.

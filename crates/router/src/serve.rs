@@ -213,7 +213,7 @@ impl Heads {
     /// The request at the beginning of what was read, once its head is whole.
     fn read(&mut self, limits: &Limits, client: &mut Client) -> Result<Option<Asked>, Refusal> {
         if !self.blank && scan::blank(client.up.raw()) > 0 {
-            self.blank = true;
+            (self.blank, self.scan) = (true, Scan::default());
             client.up.skip(scan::blank(client.up.raw()));
         }
         let raw = client.up.raw();
