@@ -204,25 +204,36 @@ async fn first_user(store: &Store, data: &Path) -> Result<Option<PathBuf>, Error
     Ok(Some(path))
 }
 
-/// The runtime that the configuration asks for, and what users ought to know about it.
+/// The runtime that the configuration asks for, and what users ought to know about it. What `auto` once chose stays: instances of one
+/// runtime cannot be found by the other, so a host that is in trouble for a moment must not cost production.
 async fn open_runtime(config: &Config) -> Result<(Any, Vec<String>), Error> {
-    let sandbox = match config.runtime.as_str() {
+    let path = config.data.join("runtime");
+    let chosen = fs::read_to_string(&path).ok().filter(|_| config.runtime == "auto");
+    let wanted = chosen.as_deref().map_or(config.runtime.as_str(), str::trim);
+    let sandbox = match wanted {
+        "process" if chosen.is_some() => Err("it was chosen at the first start".into()),
         "process" => Err("the configuration says `process`".into()),
         _ => open_sandbox(config).await,
     };
-    match sandbox {
-        Ok(sandbox) => Ok((Any::Sandbox(sandbox), Vec::new())),
-        Err(why) if config.runtime == "sandbox" => Err(Error::Runtime { name: "sandbox".into(), why }),
-        Err(why) => {
-            let process = Process::open(process::Config::new(config.data.clone()));
-            let process =
-                process.map_err(|error| Error::Runtime { name: "process".into(), why: error.to_string() })?;
-            let warning = format!(
-                "instances run without isolation (runtime `process`): {why}; do not serve strangers' code"
-            );
-            Ok((Any::Process(process), vec![warning]))
-        }
-    }
+    let (runtime, warnings) = match sandbox {
+        Ok(sandbox) => (Any::Sandbox(sandbox), Vec::new()),
+        Err(why) if wanted == "sandbox" => return Err(Error::Runtime { name: "sandbox".into(), why }),
+        Err(why) => (Any::Process(open_processes(config)?), vec![unprotected(&why)]),
+    };
+    let unusable = |source| Error::Data { path: path.clone(), source };
+    secrets::write_private(&path, runtime.name().as_bytes()).map_err(unusable)?;
+    Ok((runtime, warnings))
+}
+
+fn open_processes(config: &Config) -> Result<Process, Error> {
+    let process = Process::open(process::Config::new(config.data.clone()));
+    process.map_err(|error| Error::Runtime { name: "process".into(), why: error.to_string() })
+}
+
+fn unprotected(why: &str) -> String {
+    format!(
+        "instances run without isolation (runtime `process`): {why}; do not serve strangers' code. Set `runtime = \"sandbox\"` to have it isolated or refused"
+    )
 }
 
 /// Opening it installs rules and looks at the host: work for a blocking thread.

@@ -423,13 +423,20 @@ fn refuse_overlap(pool: Range) -> Result<(), Error> {
     let (routes, interfaces) = netlink::with(None, async |handle| {
         Ok((netlink::routes(handle).await?, netlink::interfaces(handle).await?))
     })?;
-    let ours =
-        |index: &u32| interfaces.iter().any(|known| known.index == *index && is_ours(&known.name, pool));
-    let foreign = |route: &&netlink::Route| route.range.prefix > 0 && !route.interfaces.iter().all(ours);
-    match routes.iter().filter(foreign).find(|route| route.range.overlaps(&pool)) {
-        Some(route) => Err(Error::Pool(format!("{pool} overlaps the host's route to {}", route.range))),
+    match foreign(&routes, &interfaces, pool) {
+        Some(range) => Err(Error::Pool(format!("{pool} overlaps the host's route to {range}"))),
         None => Ok(()),
     }
+}
+
+/// A range of the pool that the host routes to somewhere else than to an instance. An interface that is not there any more is an instance's that has
+/// just ended: the kernel takes its route away a moment later.
+fn foreign(routes: &[netlink::Route], interfaces: &[netlink::Interface], pool: Range) -> Option<Range> {
+    let elsewhere =
+        |index: &u32| interfaces.iter().any(|known| known.index == *index && !is_ours(&known.name, pool));
+    let mut foreign =
+        routes.iter().filter(|route| route.range.prefix > 0 && route.interfaces.iter().any(elsewhere));
+    foreign.find(|route| route.range.overlaps(&pool)).map(|route| route.range)
 }
 
 #[cfg(test)]
@@ -445,6 +452,25 @@ mod tests {
         for other in ["tl0ab20001", "tlx", "eth0", "tl00ab10001"] {
             assert!(!is_ours(other, pool), "{other}");
         }
+    }
+
+    #[test]
+    fn only_a_route_to_something_else_is_in_the_way() {
+        let range = |text: [u8; 4], prefix| Range::new(text.into(), prefix).expect("a range");
+        let pool = range([10, 177, 0, 0], 16);
+        let interface = |index, name: &str| netlink::Interface { index, name: name.into(), mtu: 1500 };
+        let interfaces = [interface(2, "eth0"), interface(3, "tl0ab10001")];
+        let found = |interfaces_of: Vec<u32>, to| {
+            let route = netlink::Route { range: to, interfaces: interfaces_of };
+            foreign(&[route], &interfaces, pool)
+        };
+        let slot = range([10, 177, 0, 0], 30);
+        assert_eq!(found(vec![3], slot), None, "an instance's");
+        assert_eq!(found(vec![99], slot), None, "an instance's that has just ended");
+        assert_eq!(found(vec![2], slot), Some(slot), "the host's own network");
+        assert_eq!(found(vec![2], range([10, 0, 0, 0], 8)), Some(range([10, 0, 0, 0], 8)));
+        assert_eq!(found(vec![2], range([0, 0, 0, 0], 0)), None, "the default route");
+        assert_eq!(found(vec![2], range([10, 178, 0, 0], 16)), None);
     }
 
     #[test]
