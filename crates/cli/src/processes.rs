@@ -89,6 +89,8 @@ pub(crate) fn router(_: &Context, args: RouterArgs) -> Result<()> {
     log();
     let mut options = teal_router::Options::new(config.router_control(), config.data.join("router"));
     options.http.clone_from(&config.router_http);
+    options.https.clone_from(&config.router_https);
+    options.trusted.clone_from(&config.trusted_proxies);
     options.inherited = args.inherited;
     options.ready = args.ready.clone().map_or(teal_router::Ready::Nobody, teal_router::Ready::File);
     let ended = if args.supervise {

@@ -2,7 +2,10 @@
 //! Everything is parsed before anything is opened.
 
 use serde::Deserialize;
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// The whole file. An empty one is legal.
 #[derive(Debug, Clone, Deserialize)]
@@ -22,6 +25,10 @@ pub struct Config {
     pub base_domain: String,
     /// Where the router listens for plain HTTP.
     pub router_http: Vec<SocketAddr>,
+    /// Where the router listens for TLS (HTTP/1.1 and HTTP/2); empty: nowhere.
+    pub router_https: Vec<SocketAddr>,
+    /// Proxies in front of the router: only their `X-Forwarded-*` and `Forwarded` headers are believed.
+    pub trusted_proxies: Vec<IpAddr>,
     /// The router's control socket; default: `router.sock` in `data`.
     pub router_control: Option<PathBuf>,
     /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
@@ -74,6 +81,8 @@ impl Default for Config {
             public_url: None,
             base_domain: "localhost".into(),
             router_http: vec![SocketAddr::from(([0, 0, 0, 0], 80))],
+            router_https: Vec::new(),
+            trusted_proxies: Vec::new(),
             router_control: None,
             runtime: "auto".into(),
             pool: "10.177.0.0/16".into(),
