@@ -177,6 +177,8 @@ async fn theirs(bytes: &[u8]) -> Vec<Read> {
         async move {
             let (head, body) = request.into_parts();
             let target = head.uri.path_and_query().map_or("*", |path| path.as_str()).to_owned();
+            // Its path is `/` then, but it is not shown.
+            let target = if target.starts_with('?') { format!("/{target}") } else { target };
             let fields =
                 head.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()));
             let fields = fields.collect();
