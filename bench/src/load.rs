@@ -77,7 +77,7 @@ fn parse(text: &str) -> Option<Outcome> {
 fn errors(text: &str) -> f64 {
     let lines = text.lines().filter(|line| line.contains("errors:") || line.contains("Non-2xx"));
     let numbers = lines.flat_map(|line| line.split(|c: char| !c.is_ascii_digit() && c != '-' && c != 'x'));
-    numbers.filter_map(|word| word.parse::<f64>().ok()).filter(|number| *number > 0.0).sum()
+    numbers.filter_map(|word| word.parse::<f64>().ok()).fold(0.0, |all, number| all + number.max(0.0))
 }
 
 /// `1.20ms` and its like, in microseconds.

@@ -16,7 +16,7 @@ impl Cell {
         let (least, most) =
             self.cpu_us.iter().fold((f64::MAX, 0.0_f64), |(least, most), us| (least.min(*us), most.max(*us)));
         let cpu = median(self.cpu_us.clone());
-        let errors: f64 = self.outcomes.iter().map(|outcome| outcome.errors).sum();
+        let errors = self.outcomes.iter().fold(0.0, |all, outcome| all + outcome.errors);
         format!(
             "  {name:<12} {cpu:>8.1} [{least:>6.1} {most:>6.1}] {:>7.2} {:>9.0} {:>8.0} {:>8.0} {errors:>7.0}",
             cpu / reference,

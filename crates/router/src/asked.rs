@@ -63,6 +63,11 @@ pub(crate) enum Protocol {
 }
 
 impl Asked {
+    /// It can be sent once more as it is, and twice is as good as once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.is_idempotent && self.framing.is_empty()
+    }
+
     /// Reads a request, and writes it anew behind `head`, which is empty.
     pub(crate) fn of(request: &Request<'_>, asker: &Asker<'_>, mut head: Vec<u8>) -> Result<Self, Refusal> {
         let framing = Framing::of_request(request)?;

@@ -133,8 +133,7 @@ impl<'a> Exchange<'a> {
     /// matters twice. Not a byte of an answer came.
     pub(crate) fn is_stale(&self) -> bool {
         let Some(app) = &self.app else { return false };
-        let repeatable = self.asked.is_idempotent && self.asked.framing.is_empty();
-        app.reused && app.wire.read() == self.before.1 && (self.is_unsent() || repeatable)
+        app.reused && app.wire.read() == self.before.1 && (self.is_unsent() || self.asked.is_repeatable())
     }
 
     /// The environment's counts, while the exchange is counted.

@@ -133,7 +133,7 @@ impl Journey<'_> {
     ) -> Result<Connection, Miss> {
         let pool = &self.worker.pool;
         if !self.fresh
-            && let Some(connection) = pool.take(peer)
+            && let Some(connection) = pool.take(peer, !self.asked.is_repeatable())
         {
             return Ok(connection);
         }

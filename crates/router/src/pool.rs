@@ -30,8 +30,9 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Nothing says that the peer would not take another request on it.
-    fn is_fit(&self) -> bool {
-        self.used.elapsed() < self.keep && self.wire.is_silent()
+    fn is_fit(&self, certain: bool) -> bool {
+        let silent = || if certain { self.wire.is_silent() } else { self.wire.seems_silent() };
+        self.used.elapsed() < self.keep && silent()
     }
 
     /// Kept no longer, without asking the kernel.
@@ -55,12 +56,13 @@ impl Pool {
         Self { idle: RefCell::default(), connect, keep }
     }
 
-    /// An idle connection to the peer that is fit for use, the one used last first.
-    pub(crate) fn take(&self, peer: &Arc<Peer>) -> Option<Connection> {
+    /// An idle connection to the peer that is fit for use, the one used last first. `certain`: the kernel is asked, because the request could not
+    /// be sent a second time.
+    pub(crate) fn take(&self, peer: &Arc<Peer>, certain: bool) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&Arc::as_ptr(peer))?;
         while let Some(connection) = connections.pop() {
-            if connection.is_fit() {
+            if connection.is_fit(certain) {
                 return Some(connection);
             }
         }
