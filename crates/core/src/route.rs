@@ -48,8 +48,11 @@ pub struct Table {
 pub struct AppRoute {
     /// The app's name, for pages and logs.
     pub name: String,
-    /// Host names in lower case without port: exact ones.
+    /// Host names in lower case without port: exact ones, or `*.example.org` for every name with one label more.
     pub domains: Vec<String>,
+    /// Requests in clear text are sent to `https`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_https: bool,
     /// The live environment; `None` says why in `absent`.
     pub live: Option<Target>,
     /// The standby, while the live one bakes: takes requests that the live one refused before a byte was sent.

@@ -51,6 +51,8 @@ pub(crate) struct Asked {
     pub(crate) expects: bool,
     /// The client takes trailers.
     pub(crate) trailers: bool,
+    /// It came in clear text, as far as is known.
+    pub(crate) is_clear: bool,
     /// The last part of the path under which certificate authorities look for proofs.
     pub(crate) challenge: Option<String>,
 }
@@ -63,6 +65,14 @@ pub(crate) enum Protocol {
 }
 
 impl Asked {
+    /// Where the same thing is by TLS; `head` is its head as it would go on.
+    pub(crate) fn by_tls(&self, head: &[u8]) -> String {
+        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
+        let path =
+            line.split(|byte| *byte == b' ').nth(1).filter(|path| path.starts_with(b"/")).unwrap_or(b"/");
+        format!("https://{}{}", self.domain, String::from_utf8_lossy(path))
+    }
+
     /// It can be sent once more as it is, and twice is as good as once.
     pub(crate) fn is_repeatable(&self) -> bool {
         self.is_idempotent && self.framing.is_empty()
@@ -109,6 +119,7 @@ impl Asked {
             upgrade: upgrade.map(|(protocol, _)| protocol),
             expects: expects && !matches!(framing, Framing::None | Framing::Length(0)),
             trailers,
+            is_clear: proto(fields, asker) != b"https",
             challenge: target.path.strip_prefix(CHALLENGES).map(ToOwned::to_owned),
         })
     }
@@ -181,7 +192,13 @@ fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authorit
     }
     let told = |name| fields.all(name).next().filter(|_| asker.trusted);
     line(head, "X-Forwarded-Host", told(Name::XForwardedHost).unwrap_or(authority.as_bytes()));
-    line(head, "X-Forwarded-Proto", told(Name::XForwardedProto).unwrap_or(asker.scheme.as_bytes()));
+    line(head, "X-Forwarded-Proto", proto(fields, asker));
+}
+
+/// By what the client came to us, or to the proxy in front of us.
+fn proto<'a>(fields: Fields<'a>, asker: &Asker<'a>) -> &'a [u8] {
+    let told = fields.all(Name::XForwardedProto).next().filter(|_| asker.trusted);
+    told.unwrap_or(asker.scheme.as_bytes())
 }
 
 /// The beginning of a comma-separated list in one line, with what a trusted proxy said before.

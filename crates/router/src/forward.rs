@@ -35,12 +35,7 @@ pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Aske
     client.up.start(head, asked.framing, asked.framing == Framing::Chunked, true);
     // What came of the body with the head leaves with it, or, if it is none, keeps the head from leaving.
     let ended = match client.up.stage() {
-        Ok(_)
-            if asked.challenge.is_some()
-                && let Some(proof) = proof(worker, &asked) =>
-        {
-            Err(proof)
-        }
+        Ok(_) if let Some(proof) = proof(worker, &asked) => Err(proof),
         Ok(_) => Journey { worker, client, asked: &asked, tried: Vec::new(), fresh: false }.run().await,
         Err(refusal) => Err(Page::Refused(refusal)),
     };
@@ -89,6 +84,9 @@ impl Journey<'_> {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
             let app = self.worker.directory.find(&self.asked.domain);
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
+            if app.force_https && self.asked.is_clear {
+                return Err(Page::Secure(self.asked.by_tls(self.client.up.head())));
+            }
             let now = self.worker.directory.now();
             let chosen = app.choose(&self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
             let Some((target, peer)) = chosen else { return Err(nobody(&app)) };

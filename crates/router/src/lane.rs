@@ -89,6 +89,11 @@ impl Lane {
         (self.chunked, self.trailers, self.ended) = (chunked, trailers, !chunked && self.body.is_done());
     }
 
+    /// The head that waits to be sent.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.before
+    }
+
     /// Everything is staged again from the head on. Only sound while nothing was written, or nothing but a head without a body.
     pub(crate) fn rewind(&mut self) {
         self.sent = 0;

@@ -51,6 +51,8 @@ pub(crate) enum Page {
     Abandoned,
     /// The proof that a certificate authority asks for.
     Proof(String),
+    /// The app wants to be asked by TLS only: here.
+    Secure(String),
 }
 
 impl Page {
@@ -59,6 +61,7 @@ impl Page {
             Self::Refused(refusal) => refusal.status(),
             Self::Abandoned => 400,
             Self::Proof(_) => 200,
+            Self::Secure(_) => 308,
             Self::Unknown(_) | Self::Absent(_, Some(Absent::NeverDeployed)) => 404,
             Self::Absent(..) | Self::Closed(_) => 503,
             Self::Unreachable(_) | Self::Broken(_) | Self::Garbled(_) => 502,
@@ -71,6 +74,7 @@ impl Page {
             Self::Refused(refusal) => refusal.sentence().into(),
             Self::Abandoned => "The request's body broke off.".into(),
             Self::Proof(answer) => answer.clone(),
+            Self::Secure(to) => format!("This is at {to}"),
             Self::Unknown(domain) => format!("No app has the domain {domain}."),
             Self::Absent(app, Some(Absent::NeverDeployed)) => {
                 format!("{app} was never deployed. Push a commit to it: git push teal main.")
@@ -103,6 +107,9 @@ impl Page {
         let kind = if html { "text/html; charset=utf-8" } else { "text/plain; charset=utf-8" };
         line(out, "Content-Type", kind.as_bytes());
         line(out, "Cache-Control", b"no-store");
+        if let Self::Secure(to) = self {
+            line(out, "Location", to.as_bytes());
+        }
         if self.retry_after() {
             line(out, "Retry-After", b"1");
         }
@@ -123,6 +130,7 @@ impl Page {
 fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
         404 => "Not Found",
         405 => "Method Not Allowed",

@@ -82,6 +82,8 @@ pub(crate) struct App {
     pub(crate) name: String,
     /// Why there is no live environment.
     pub(crate) absent: Option<Absent>,
+    /// Requests in clear text are sent to `https`.
+    pub(crate) force_https: bool,
     domains: Vec<String>,
     live: Option<Target>,
     standby: Option<Target>,
@@ -152,7 +154,9 @@ impl Directory {
 
     /// The route of the app that has this domain (lower case, without port).
     pub(crate) fn find(&self, host: &str) -> Option<Arc<App>> {
-        self.hosts.load().get(host).map(|slot| slot.0.load_full())
+        let hosts = self.hosts.load();
+        let wildcard = || hosts.get(format!("*.{}", host.split_once('.')?.1).as_str());
+        hosts.get(host).or_else(wildcard).map(|slot| slot.0.load_full())
     }
 
     /// Milliseconds since the directory was made.
@@ -225,6 +229,7 @@ impl Directory {
         App {
             name: route.name.clone(),
             absent: route.absent,
+            force_https: route.force_https,
             domains: route.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
             live: route.live.as_ref().map(target),
             standby: route.standby.as_ref().map(target),
@@ -289,7 +294,14 @@ mod tests {
     }
 
     fn app(domain: &str, live: Option<route::Target>, standby: Option<route::Target>) -> AppRoute {
-        AppRoute { name: "shop".into(), domains: vec![domain.into()], live, standby, absent: None }
+        AppRoute {
+            name: "shop".into(),
+            domains: vec![domain.into()],
+            force_https: false,
+            live,
+            standby,
+            absent: None,
+        }
     }
 
     fn table(route: AppRoute) -> Table {

@@ -48,6 +48,8 @@ pub struct AppConfig {
     pub hold: bool,
     /// A newer push ends a running build instead of waiting for it.
     pub cancel_on_push: bool,
+    /// Requests in clear text are sent to `https`.
+    pub force_https: bool,
 }
 
 impl Default for AppConfig {
@@ -72,6 +74,7 @@ impl Default for AppConfig {
             strict_health: false,
             hold: machine.hold,
             cancel_on_push: machine.cancel_on_push,
+            force_https: machine.force_https,
         }
     }
 }
@@ -127,6 +130,7 @@ impl AppConfig {
             instances: self.instances,
             hold: self.hold,
             cancel_on_push: self.cancel_on_push,
+            force_https: self.force_https,
             ..Settings::default()
         }
     }

@@ -16,7 +16,8 @@ pub fn route(rows: &Rows) -> Option<AppRoute> {
     let live = running.and_then(target);
     let standby = live.as_ref().and_then(|_| rows.standby()).and_then(target);
     let absent = live.is_none().then(|| absent(rows));
-    Some(AppRoute { name: rows.app.name.clone(), domains: rows.app.domains.clone(), live, standby, absent })
+    let (name, domains) = (rows.app.name.clone(), rows.app.domains.clone());
+    Some(AppRoute { name, domains, force_https: rows.app.settings.force_https, live, standby, absent })
 }
 
 /// Does this route send traffic to that environment, be it as the standby?

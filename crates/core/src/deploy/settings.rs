@@ -42,6 +42,8 @@ pub struct Settings {
     pub hold: bool,
     /// A newer push ends a running build instead of waiting for it.
     pub cancel_on_push: bool,
+    /// Requests in clear text are sent to `https`.
+    pub force_https: bool,
 }
 
 impl Default for Settings {
@@ -59,6 +61,7 @@ impl Default for Settings {
             instances: 1,
             hold: false,
             cancel_on_push: false,
+            force_https: false,
         }
     }
 }

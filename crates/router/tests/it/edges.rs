@@ -10,7 +10,14 @@ use teal_core::route::{Absent, AppRoute};
 
 fn absent(domain: &str, why: Absent) -> AppRoute {
     let domains = vec![domain.to_owned()];
-    AppRoute { name: "my <shop>".into(), domains, live: None, standby: None, absent: Some(why) }
+    AppRoute {
+        name: "my <shop>".into(),
+        domains,
+        force_https: false,
+        live: None,
+        standby: None,
+        absent: Some(why),
+    }
 }
 
 fn ask(rig: &Rig, host: &str, more: &str) -> crate::client::Answer {

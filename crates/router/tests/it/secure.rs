@@ -156,6 +156,32 @@ fn proofs_are_shown_to_authorities_and_to_nobody_else() {
 }
 
 #[test]
+fn an_app_can_be_had_by_tls_only_and_by_every_name_of_its_wildcard() {
+    let (mut rig, app) = (secure(), App::version("one"));
+    let mut trust = Trust::default();
+    let own = trust.make(&["shop.test"]);
+    let proof = Proof::Http { domain: "shop.test".into(), token: "tok".into(), answer: "tok.print".into() };
+    give(&mut rig, vec![own], vec![proof]);
+    let mut forced = route("e-1", &[app.address]);
+    forced.force_https = true;
+    forced.domains.push("*.shop.test".into());
+    rig.control.replace(vec![forced]);
+    let mut plain = Client::connect(rig.http()).expect("connects");
+    let answer = plain.get("/path?q").expect("answers");
+    assert_eq!((answer.status, answer.headers["location"].as_str()), (308, "https://shop.test/path?q"));
+    assert_eq!(plain.get("/.well-known/acme-challenge/tok").expect("answers").text().trim(), "tok.print");
+    let tls = get(https(&rig), &trust.client(&[]), "shop.test").expect("answers");
+    assert!(tls.ends_with("one"), "{tls}");
+    for (host, status) in
+        [("a.shop.test", 308), ("A.SHOP.test", 308), ("a.b.shop.test", 404), ("hop.test", 404)]
+    {
+        let mut client = Client::connect(rig.http()).expect("connects");
+        client.send(format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).expect("sends");
+        assert_eq!(client.answer().expect("answers").status, status, "{host}");
+    }
+}
+
+#[test]
 fn large_bodies_and_upgrades_go_through_tls() {
     let mut rig = secure();
     let app = App::answering(|asked| {

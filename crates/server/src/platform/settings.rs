@@ -211,11 +211,13 @@ fn host_name(text: &str) -> Result<String> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    if name.len() > 253 || !name.split('.').all(label) {
+    let plain = name.strip_prefix("*.").unwrap_or(&name);
+    let whole = plain.len() == name.len() || plain.contains('.');
+    if name.len() > 253 || !whole || !plain.split('.').all(label) {
         let message = format!("`{}` is not a host name", crate::log::harmless(text));
         return Err(Error::invalid(
             message,
-            "give it as shop.example.org, international names in their xn-- form",
+            "give it as shop.example.org or *.shop.example.org, international names in their xn-- form",
         ));
     }
     Ok(name)
@@ -228,7 +230,20 @@ mod tests {
     #[test]
     fn names_are_checked_where_they_come_in() {
         assert_eq!(host_name("Shop.Example.org.").expect("legal"), "shop.example.org");
-        for bad in ["", "a..b", "-a.org", "a b", "exa_mple.org", "a.org:80", "ä.org"] {
+        assert_eq!(host_name("*.Shop.test").expect("legal"), "*.shop.test");
+        for bad in [
+            "",
+            "*",
+            "*.test",
+            "a.*.test",
+            "**.a.test",
+            "a..b",
+            "-a.org",
+            "a b",
+            "exa_mple.org",
+            "a.org:80",
+            "ä.org",
+        ] {
             assert!(host_name(bad).is_err(), "{bad}");
         }
     }
