@@ -26,6 +26,8 @@ pub struct Options {
     pub config: String,
     /// Mail goes here instead of to a server of the host's own.
     pub smtp: Option<SocketAddr>,
+    /// The router speaks TLS, too, with a certificate for `*.localhost`.
+    pub secure: bool,
 }
 
 /// A running Teal.
@@ -34,6 +36,7 @@ pub struct Host {
     router: Child,
     server: Option<Child>,
     http: SocketAddr,
+    https: Option<SocketAddr>,
     api: Option<Api>,
     mail: Option<MailServer>,
 }
@@ -47,10 +50,11 @@ impl Host {
         let directory = TempDir::new()?;
         let mail = if options.smtp.is_none() { Some(MailServer::start()?) } else { None };
         let smtp = options.smtp.or(mail.as_ref().map(MailServer::address)).context("no mail server")?;
-        fs::write(
-            directory.path().join("server.toml"),
-            configuration(directory.path(), smtp, &options.config),
-        )?;
+        let mut config = configuration(directory.path(), smtp, options);
+        if options.secure {
+            config += &certificate(directory.path())?;
+        }
+        fs::write(directory.path().join("server.toml"), config)?;
         let ready = directory.path().join("router.ready");
         let arguments = ["router", "--supervise", "--ready", path_text(&ready)?];
         let router = teal(directory.path(), "router.log", &arguments).spawn()?;
@@ -59,13 +63,20 @@ impl Host {
             router,
             server: None,
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            https: None,
             api: None,
             mail,
         };
         host.http =
             until("the router serves", || fs::read_to_string(&ready).ok()?.lines().next()?.parse().ok())
                 .with_context(|| host.log("router.log"))?;
+        let ready = fs::read_to_string(&ready)?;
+        host.https = ready.lines().find_map(|line| line.strip_prefix("https ")?.parse().ok());
         host.start_server(&[])?;
+        if options.secure {
+            let given = host.path().join("data/router/certificates");
+            until("the router has its certificate", || given.exists().then_some(()))?;
+        }
         Ok(host)
     }
 
@@ -181,6 +192,12 @@ impl Host {
     #[must_use]
     pub fn http(&self) -> SocketAddr {
         self.http
+    }
+
+    /// Where the router speaks TLS, if it does, and the file with the certificate that it is verified by.
+    #[must_use]
+    pub fn https(&self) -> Option<(SocketAddr, PathBuf)> {
+        Some((self.https?, self.path().join("edge.pem")))
     }
 
     /// The mail server.
@@ -348,13 +365,23 @@ fn teal(directory: &Path, log: &str, arguments: &[&str]) -> Command {
     command
 }
 
-fn configuration(directory: &Path, smtp: SocketAddr, more: &str) -> String {
-    let data = directory.join("data");
+fn configuration(directory: &Path, smtp: SocketAddr, options: &Options) -> String {
+    let (data, more) = (directory.join("data"), &options.config);
+    let https = if options.secure { "router_https = [\"127.0.0.1:0\"]\n" } else { "" };
     format!(
-        "data = {data:?}\nlisten = \"127.0.0.1:0\"\nssh = \"127.0.0.1:0\"\nrouter_http = [\"127.0.0.1:0\"]\nmail_to = [\"team@example.org\"]\n{more}\n\n\
+        "data = {data:?}\nlisten = \"127.0.0.1:0\"\nssh = \"127.0.0.1:0\"\nrouter_http = [\"127.0.0.1:0\"]\n{https}mail_to = [\"team@example.org\"]\n{more}\n\n\
          [smtp]\nhost = \"127.0.0.1\"\nport = {}\nencryption = \"none\"\nfrom = \"teal@example.org\"\n",
         smtp.port()
     )
+}
+
+/// Makes a certificate for every app's domain, and the configuration that names it.
+fn certificate(directory: &Path) -> Result<String> {
+    let made = rcgen::generate_simple_self_signed(["*.localhost".to_owned()])?;
+    let (chain, key) = (directory.join("edge.pem"), directory.join("edge.key"));
+    fs::write(&chain, made.cert.pem())?;
+    fs::write(&key, made.signing_key.serialize_pem())?;
+    Ok(format!("\n[[certificates]]\nnames = [\"*.localhost\"]\nchain_file = {chain:?}\nkey_file = {key:?}\n"))
 }
 
 fn path_text(path: &Path) -> Result<&str> {

@@ -60,6 +60,9 @@ impl Rig {
             .arg(format!("http://{}", host.http()))
             .args(["--app-host", &format!("{app}.localhost")])
             .args(arguments);
+        if let Some((address, authority)) = host.https() {
+            command.arg("--tls").arg(address.to_string()).arg("--authority").arg(authority);
+        }
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn()?;
         let input = child.stdin.take();

@@ -13,7 +13,7 @@ fn rounds() -> usize {
 
 #[test]
 fn many_deployments_in_a_row_lose_no_request() -> Result<()> {
-    let host = Host::start(&Options::default())?;
+    let host = Host::start(&Options { secure: true, ..Options::default() })?;
     let repository = app(&host, "shop", quick())?;
     push_well(&repository, "v0")?;
     let mut rig = Rig::start(&host, "shop", LOAD)?;
@@ -40,7 +40,7 @@ fn many_deployments_in_a_row_lose_no_request() -> Result<()> {
 
 #[test]
 fn traffic_survives_the_servers_death() -> Result<()> {
-    let mut host = Host::start(&Options::default())?;
+    let mut host = Host::start(&Options { secure: true, ..Options::default() })?;
     let repository = app(&host, "shop", quick())?;
     push_well(&repository, "v0")?;
     until_status(&host, "shop", "at rest", at_rest)?;

@@ -9,7 +9,7 @@ use teal_e2e::{Host, Options, Rig, until};
 
 #[test]
 fn the_button_wakes_blue_and_goes_forward_again() -> Result<()> {
-    let host = Host::start(&Options::default())?;
+    let host = Host::start(&Options { secure: true, ..Options::default() })?;
     let repository = app(&host, "shop", quick())?;
     push_well(&repository, "one")?;
     push_well(&repository, "two")?;

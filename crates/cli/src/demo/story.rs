@@ -104,6 +104,7 @@ impl<'a> Story<'a> {
         let full = self.app.kind == Kind::Python;
         let options = Options {
             target: self.stage.edge,
+            secure: None,
             host: format!("{APP}.localhost"),
             rate: self.rate,
             posts: if full { 20 } else { 0 },

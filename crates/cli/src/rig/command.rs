@@ -1,7 +1,7 @@
 //! `teal __rig URL`: one run of the rig for benches and end-to-end tests. The report is JSON on standard output; exits 1 unless it is good.
 //! Standard input steers it: a line `back` announces a return to an earlier version, the end of the input (without --seconds) ends the run.
 
-use super::{Options, Report, Rig};
+use super::{Options, Report, Rig, Secure};
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
@@ -10,6 +10,7 @@ use clap::Args;
 use std::{
     io::BufRead,
     net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -30,6 +31,12 @@ pub(crate) struct RigArgs {
     /// The Host to ask for [default: that of the address].
     #[arg(long, value_name = "HOST")]
     app_host: Option<String>,
+    /// Where TLS is spoken: half of the requests go there then, a part of them over HTTP/2.
+    #[arg(long, value_name = "ADDRESS", requires = "authority")]
+    tls: Option<SocketAddr>,
+    /// The certificate (PEM) of the authority that TLS is verified by.
+    #[arg(long, value_name = "FILE")]
+    authority: Option<PathBuf>,
     /// Requests per second.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=50_000))]
     rate: u32,
@@ -53,8 +60,13 @@ pub(crate) struct RigArgs {
 /// Runs it.
 pub(crate) fn run(context: &Context, args: RigArgs) -> Result<()> {
     let (target, host) = address(&args.target)?;
+    let secure = match (args.tls, &args.authority) {
+        (Some(target), Some(authority)) => Some(Secure::new(target, authority)?),
+        _ => None,
+    };
     let rig = Rig::start(Options {
         target,
+        secure,
         host: args.app_host.unwrap_or(host),
         rate: args.rate,
         posts: args.posts,

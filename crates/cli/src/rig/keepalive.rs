@@ -3,11 +3,11 @@
 use super::{
     Shared,
     ledger::Lane,
-    request::{self, Asker, Job, TIME},
+    request::{self, Asker, Job, Sender, TIME},
 };
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::client::conn::http1::{self, SendRequest};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use std::{
     collections::VecDeque,
@@ -20,8 +20,6 @@ use tokio::net::TcpStream;
 
 /// The most kept connections: past it an arrival is an overrun, and the run is not valid.
 const MAX_KEPT: usize = 512;
-
-type Sender = SendRequest<Full<Bytes>>;
 
 /// What the task that drives a connection needs to know to judge its end.
 #[derive(Default)]
@@ -137,7 +135,7 @@ async fn connect(shared: &Arc<Shared>, uses: Option<Arc<Use>>) -> Result<Sender,
     let stream = connecting.map_err(|_| "timed out".to_owned())?.map_err(|e| e.to_string())?;
     stream.set_nodelay(true).map_err(|e| e.to_string())?;
     let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|e| request::describe(&e))?;
+        http1::handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(|e| request::describe(&e))?;
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let ended = connection.await;
@@ -149,5 +147,5 @@ async fn connect(shared: &Arc<Shared>, uses: Option<Arc<Use>>) -> Result<Sender,
             shared.ledger().fail(now, Lane::Kept, "idle connection ended", detail);
         }
     });
-    Ok(sender)
+    Ok(Sender::H1(sender))
 }

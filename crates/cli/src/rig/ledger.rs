@@ -23,12 +23,25 @@ pub(crate) enum Lane {
     Kept,
     /// On a connection of its own.
     Fresh,
+    /// On an HTTP/2 connection that others share.
+    H2,
     /// A WebSocket.
     Websocket,
     /// Server-sent events.
     Stream,
     /// The rig's own trouble.
     Rig,
+}
+
+impl Lane {
+    /// Its place among the counts of requests.
+    fn index(self) -> usize {
+        match self {
+            Self::Fresh => 1,
+            Self::H2 => 2,
+            _ => 0,
+        }
+    }
 }
 
 /// What an answer said.
@@ -132,7 +145,7 @@ pub(super) struct Ledger {
     clients: Vec<usize>,
     pub(super) samples: Vec<(u64, u32)>,
     pub(super) requests: u64,
-    pub(super) by_lane: [u64; 2],
+    pub(super) by_lane: [u64; 3],
     pub(super) failed: u64,
     pub(super) violations: u64,
     pub(super) unversioned: u64,
@@ -155,7 +168,7 @@ impl Ledger {
             clients: Vec::new(),
             samples: Vec::new(),
             requests: 0,
-            by_lane: [0; 2],
+            by_lane: [0; 3],
             failed: 0,
             violations: 0,
             unversioned: 0,
@@ -193,7 +206,7 @@ impl Ledger {
     /// Enters an answer with a good status.
     pub(super) fn answered(&mut self, sample: Sample) {
         self.requests += 1;
-        self.by_lane[usize::from(sample.lane == Lane::Fresh)] += 1;
+        self.by_lane[sample.lane.index()] += 1;
         if self.samples.len() < MAX_SAMPLES {
             let latency = sample.ended.saturating_sub(sample.scheduled);
             self.samples.push((sample.ended, u32::try_from(latency).unwrap_or(u32::MAX)));
@@ -273,7 +286,7 @@ impl Ledger {
     /// Enters a request that got no good answer.
     pub(super) fn lost(&mut self, at: u64, lane: Lane, kind: &str, detail: String) {
         self.requests += 1;
-        self.by_lane[usize::from(lane == Lane::Fresh)] += 1;
+        self.by_lane[lane.index()] += 1;
         self.fail(at, lane, kind, detail);
     }
 

@@ -1,11 +1,13 @@
 //! The arrivals: every request has its instant, and begins then whatever became of those before it. 25 in 100 come on connections of
-//! their own, the rest on kept ones; as many as asked for are POSTs.
+//! their own (by TLS, if there is TLS), then 25 over HTTP/2, the rest on kept ones in clear text; as many as asked for are POSTs.
 
 use super::{
     End, Shared,
     keepalive::{self, Pool},
     request::Job,
-    stream, websocket,
+    stream,
+    tls::{self, Streams},
+    websocket,
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -22,10 +24,17 @@ const AUDIT: Duration = Duration::from_secs(5);
 /// Requests under way at most: past it an arrival is an overrun.
 const MAX_UNDER_WAY: usize = 2_000;
 
+/// Connections that outlive a request.
+#[derive(Default)]
+struct Pools {
+    kept: Pool,
+    shared: Streams,
+}
+
 /// The whole run, until `end` says so.
 pub(super) async fn run(shared: Arc<Shared>, mut end: watch::Receiver<End>) {
-    let pool = Arc::new(Pool::default());
-    pool.warm(&shared, (shared.options.rate as usize / 10).clamp(4, 32)).await;
+    let pool = Arc::new(Pools::default());
+    pool.kept.warm(&shared, (shared.options.rate as usize / 10).clamp(4, 32)).await;
     let mut streams = JoinSet::new();
     for number in 0..shared.options.streams {
         streams.spawn(stream::hold(Arc::clone(&shared), number));
@@ -53,13 +62,13 @@ pub(super) async fn run(shared: Arc<Shared>, mut end: watch::Receiver<End>) {
     audit(&shared).await;
     shared.stopping.store(true, Ordering::Release);
     shared.stop.send_replace(true);
-    pool.close();
+    pool.kept.close();
     let _ =
         tokio::time::timeout(Duration::from_secs(3), async { while streams.join_next().await.is_some() {} })
             .await;
 }
 
-async fn arrivals(shared: &Arc<Shared>, pool: &Arc<Pool>, requests: &mut JoinSet<()>) {
+async fn arrivals(shared: &Arc<Shared>, pool: &Arc<Pools>, requests: &mut JoinSet<()>) {
     let clients: Vec<usize> = (0..FRESH_CLIENTS).map(|_| shared.ledger().client()).collect();
     let interval = 1_000_000.0 / f64::from(shared.options.rate.max(1));
     let origin = shared.now();
@@ -82,7 +91,7 @@ async fn arrivals(shared: &Arc<Shared>, pool: &Arc<Pool>, requests: &mut JoinSet
 
 fn begin(
     shared: &Arc<Shared>,
-    pool: &Arc<Pool>,
+    pool: &Arc<Pools>,
     requests: &mut JoinSet<()>,
     clients: &[usize],
     number: u64,
@@ -92,13 +101,15 @@ fn begin(
     let is_post = (number * 7) % 100 < u64::from(shared.options.posts);
     let job = Job { scheduled, post: is_post.then_some(number) };
     let shared = Arc::clone(shared);
-    if (number * 13 + number / 100) % 4 == 3 {
-        let client = clients[number as usize % clients.len()];
-        requests.spawn(async move { keepalive::fresh(&shared, client, job).await });
-    } else {
-        let pool = Arc::clone(pool);
-        requests.spawn(async move { pool.ask(&shared, job).await });
-    }
+    let (pools, client) = (Arc::clone(pool), clients[number as usize % clients.len()]);
+    match ((number * 13 + number / 100) % 4, shared.options.secure.clone()) {
+        (3, None) => requests.spawn(async move { keepalive::fresh(&shared, client, job).await }),
+        (3, Some(secure)) => requests.spawn(async move { tls::fresh(&shared, &secure, client, job).await }),
+        (1, Some(secure)) => {
+            requests.spawn(async move { pools.shared.ask(&shared, &secure, number / 4, job).await })
+        }
+        _ => requests.spawn(async move { pools.kept.ask(&shared, job).await }),
+    };
 }
 
 /// Waits until the app has told of every acknowledged POST, or long enough.

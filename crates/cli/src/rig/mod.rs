@@ -17,10 +17,12 @@ mod request;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod websocket;
 
 pub(crate) use ledger::Failure;
 pub(crate) use report::Report;
+pub(crate) use tls::Secure;
 
 use crate::error::{Error, Result};
 use ledger::Ledger;
@@ -39,6 +41,8 @@ use std::{
 pub(crate) struct Options {
     /// Where to connect.
     pub(crate) target: SocketAddr,
+    /// TLS: half of the requests go there, one part on connections of their own, the other over HTTP/2.
+    pub(crate) secure: Option<Secure>,
     /// The `Host` to ask for.
     pub(crate) host: String,
     /// Requests per second.

@@ -31,6 +31,8 @@ pub(crate) struct Report {
     pub(crate) kept: u64,
     /// Of these on connections of their own.
     pub(crate) fresh: u64,
+    /// Of these over HTTP/2.
+    pub(crate) h2: u64,
     /// Everything that went wrong.
     pub(crate) failed: u64,
     /// Of these: an old version after a new one.
@@ -117,6 +119,7 @@ pub(super) fn make(ledger: &Ledger, options: &Options) -> Report {
         requests: ledger.requests,
         kept: ledger.by_lane[0],
         fresh: ledger.by_lane[1],
+        h2: ledger.by_lane[2],
         failed,
         violations: ledger.violations,
         overrun: ledger.overrun,

@@ -7,7 +7,10 @@ use super::{
 use bytes::Bytes;
 use http::{Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
 use std::time::Duration;
 
 /// How long a request may take, from its connection on.
@@ -34,13 +37,39 @@ pub(super) struct Asker {
 /// Why there was no good answer: fixed words, and the rest.
 pub(super) type Lost = (&'static str, String);
 
+/// A connection that takes requests.
+pub(super) enum Sender {
+    /// One at a time.
+    H1(http1::SendRequest<Full<Bytes>>),
+    /// Many at once.
+    H2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Lost> {
+        let failed = |what: &'static str| move |error: hyper::Error| (what, describe(&error));
+        match self {
+            Self::H1(sender) => {
+                sender.ready().await.map_err(failed("connection"))?;
+                sender.send_request(request).await.map_err(failed("no answer"))
+            }
+            Self::H2(sender) => {
+                sender.ready().await.map_err(failed("connection"))?;
+                sender.send_request(request).await.map_err(failed("no answer"))
+            }
+        }
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        match self {
+            Self::H1(sender) => sender.is_closed(),
+            Self::H2(sender) => sender.is_closed(),
+        }
+    }
+}
+
 /// Sends the request and enters what became of it. `true`: the connection may be used again.
-pub(super) async fn ask(
-    shared: &Shared,
-    sender: &mut http1::SendRequest<Full<Bytes>>,
-    asker: Asker,
-    job: Job,
-) -> bool {
+pub(super) async fn ask(shared: &Shared, sender: &mut Sender, asker: Asker, job: Job) -> bool {
     let (floor, began) = {
         let mut ledger = shared.ledger();
         if let Some(id) = job.post {
@@ -72,13 +101,12 @@ pub(super) async fn ask(
 
 async fn exchange(
     shared: &Shared,
-    sender: &mut http1::SendRequest<Full<Bytes>>,
+    sender: &mut Sender,
     lane: Lane,
     post: Option<u64>,
 ) -> Result<(Answer, bool), Lost> {
     let request = build(shared, lane, post).map_err(|e| ("request", e.to_string()))?;
-    sender.ready().await.map_err(|e| ("connection", describe(&e)))?;
-    let response = sender.send_request(request).await.map_err(|e| ("no answer", describe(&e)))?;
+    let response = sender.send(request).await?;
     let status = response.status();
     let mut answer = read_answer(&response);
     let close = response
@@ -96,14 +124,20 @@ async fn exchange(
 }
 
 fn build(shared: &Shared, lane: Lane, post: Option<u64>) -> http::Result<Request<Full<Bytes>>> {
-    let mut request =
-        Request::builder().header(header::HOST, &shared.options.host).header(header::USER_AGENT, "teal-rig");
+    let host = &shared.options.host;
+    let mut request = Request::builder().header(header::USER_AGENT, "teal-rig");
+    // HTTP/2 names the host in the address.
+    let mut place = format!("https://{host}");
+    if lane != Lane::H2 {
+        request = request.header(header::HOST, host);
+        place.clear();
+    }
     if lane == Lane::Fresh {
         request = request.header(header::CONNECTION, "close");
     }
     match post {
-        Some(id) => request.method("POST").uri("/record").body(Full::new(Bytes::from(name(id)))),
-        None => request.uri("/").body(Full::new(Bytes::new())),
+        Some(id) => request.method("POST").uri(place + "/record").body(Full::new(Bytes::from(name(id)))),
+        None => request.uri(place + "/").body(Full::new(Bytes::new())),
     }
 }
 

@@ -215,6 +215,7 @@ fn run(sabotage: Sabotage) -> Report {
     let server = Server::start(sabotage);
     let options = Options {
         target: server.address,
+        secure: None,
         host: "app.localhost".into(),
         rate: 400,
         posts: 20,
