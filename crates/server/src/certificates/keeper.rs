@@ -9,12 +9,12 @@ use super::{
     names,
     pause::{self, Retry},
     plan::{Due, plan},
-    shelf::Shelf,
+    shelf::{self, Shelf},
 };
 use crate::{
     config::Config,
     platform::Changed,
-    routerlink::RouterLink,
+    routerlink::{self, RouterLink},
     store::{self, Held, Store},
     world::now,
 };
@@ -23,6 +23,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
+use teal_core::time::Time;
 use tokio::{
     sync::broadcast,
     task::{Id, JoinSet},
@@ -30,8 +31,9 @@ use tokio::{
 
 /// The rows and the files are looked at least this often: a notice may be missed.
 const LOOK: Duration = Duration::from_secs(5);
-/// A router that did not take the certificates is told again after this, if nothing changes meanwhile.
-const AGAIN_MS: u64 = 60_000;
+/// A router that does not take certificates is told again after this; one that was not there, sooner.
+const REFUSED_MS: u64 = 60_000;
+const ABSENT_MS: u64 = 5_000;
 
 /// Keeps certificates for all names of all apps, until it is dropped. `changes` only wakes it early.
 pub async fn keep(
@@ -53,7 +55,7 @@ pub async fn keep(
         tasks: JoinSet::new(),
         busy: HashMap::new(),
         refused: None,
-        again_at: 0,
+        again_at: Time(0),
     };
     loop {
         let pause = match keeper.pass().await {
@@ -92,7 +94,7 @@ struct Keeper {
     busy: HashMap<Id, String>,
     /// What the router said the last time, so that it is logged once.
     refused: Option<String>,
-    again_at: u64,
+    again_at: Time,
 }
 
 impl Keeper {
@@ -160,7 +162,7 @@ impl Keeper {
 
     /// Tells the router. One that does not take certificates is told seldom, and the log once.
     async fn publish(&mut self) {
-        if self.refused.is_some() && now().0 < self.again_at {
+        if self.refused.is_some() && now() < self.again_at {
             return;
         }
         match self.shelf.publish().await {
@@ -174,7 +176,8 @@ impl Keeper {
                     );
                 }
                 self.refused = Some(why);
-                self.again_at = now().plus(AGAIN_MS).0;
+                let refused = matches!(error, shelf::Error::Router(routerlink::Error::Refused(_)));
+                self.again_at = now().plus(if refused { REFUSED_MS } else { ABSENT_MS });
             }
         }
     }
