@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("make", "make"),
+    ("pebble", "pebble"),
 ];
 
 /// What the bench measures Teal against, and with.

@@ -372,6 +372,25 @@ pub struct DomainChange {
     pub remove: Vec<String>,
 }
 
+/// The certificate of one of an app's domains.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct CertificateView {
+    /// The host name.
+    pub domain: String,
+    /// `issued` (by an authority), `pending` (it was asked), `failing` (the last attempt failed; an earlier certificate may still be in use),
+    /// `file` (obtained by somebody else), `self-signed` (no authority is set) or `local` (no authority certifies such names).
+    pub state: String,
+    /// Until when the certificate in use is valid.
+    pub not_after: Option<Timestamp>,
+    /// When it is renewed.
+    pub renews_at: Option<Timestamp>,
+    /// What is wrong.
+    pub problem: Option<String>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
 /// To add a user, or to change the mail address of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

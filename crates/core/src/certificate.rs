@@ -28,7 +28,8 @@ pub enum Proof {
         /// The whole body of the answer.
         answer: String,
     },
-    /// A TLS hello for the domain that offers only `acme-tls/1` is answered with this certificate.
+    /// A TLS hello for the domain that offers only `acme-tls/1` is answered with this certificate. The proof is a critical extension in it, which
+    /// ordinary checks do not know and refuse: it is to be used unchecked.
     Alpn {
         /// The domain.
         domain: String,

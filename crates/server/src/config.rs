@@ -45,6 +45,53 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     /// Who gets the mails besides the users who have an address.
     pub mail_to: Vec<String>,
+    /// Certificates from an authority. Without it domains are served with certificates by file, else with self-signed ones.
+    pub acme: Option<Acme>,
+    /// Certificates by file.
+    pub certificates: Vec<CertificateFile>,
+}
+
+/// Where certificates come from (RFC 8555).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acme {
+    /// The authority's directory, an `https://` address.
+    pub directory: String,
+    /// Whom the authority may write to, such as `mailto:ops@example.org`.
+    #[serde(default)]
+    pub contact: Vec<String>,
+    /// How domains are proved to be ours.
+    #[serde(default)]
+    pub challenge: Challenge,
+    /// The authority's own TLS certificate is signed by this one (PEM); without it: by one that this host trusts.
+    pub ca_file: Option<PathBuf>,
+    /// The operator has read the authority's terms and agrees. Nothing is asked of it otherwise.
+    #[serde(default)]
+    pub terms_agreed: bool,
+}
+
+/// How a domain is proved to be ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum Challenge {
+    /// By an answer on port 80.
+    #[default]
+    #[serde(rename = "http-01")]
+    Http,
+    /// By a handshake on port 443.
+    #[serde(rename = "tls-alpn-01")]
+    TlsAlpn,
+}
+
+/// A certificate that somebody else obtains and renews. Both files are read again when they change.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateFile {
+    /// The names that it is used for: host names in lower case, or `*.example.org` for one label more.
+    pub names: Vec<String>,
+    /// The chain as PEM, the certificate itself first.
+    pub chain_file: PathBuf,
+    /// Its private key as PEM (mode 0600).
+    pub key_file: PathBuf,
 }
 
 /// How mail leaves.
@@ -91,6 +138,8 @@ impl Default for Config {
             builds: 2,
             smtp: None,
             mail_to: Vec::new(),
+            acme: None,
+            certificates: Vec::new(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Teal's control plane: git, builds, driver, API, console, mail.
+//! Teal's control plane: git, builds, driver, API, console, mail, certificates.
 //!
 //! It may stop at any instant: traffic goes on, and the next start continues every deployment where it was. It must never hold a
 //! decision that is not in the store, and nothing else may depend on this crate but the `teal` binary.
@@ -6,6 +6,7 @@
 pub mod api;
 pub mod appconfig;
 pub mod build;
+pub mod certificates;
 pub mod config;
 pub mod console;
 pub mod crash;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 use teal_core::{
+    certificate::{Certificate, Proof},
     control::{self, Reply, Request, Traffic},
     id::{AppId, EnvironmentId},
     route::{AppRoute, Table},
@@ -18,6 +19,9 @@ use tokio::{
     sync::Mutex,
     time::timeout,
 };
+
+/// What a router can do that takes certificates.
+const CERTIFICATES: &str = "certificates";
 
 /// How long one exchange may take: a table's fsync on a busy disk, with room.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,6 +62,8 @@ pub struct RouterLink {
 
 struct State {
     wanted: Table,
+    /// The certificates and proofs that it ought to have, once somebody said so.
+    certificates: Option<Request>,
     connection: Option<Connection>,
 }
 
@@ -65,13 +71,15 @@ struct Connection {
     stream: UnixStream,
     generation: u64,
     facts: RouterFacts,
+    takes_certificates: bool,
 }
 
 impl RouterLink {
     /// A link to the router behind this socket, which ought to use these routes. Connects when first needed.
     #[must_use]
     pub fn new(path: PathBuf, apps: BTreeMap<AppId, AppRoute>) -> Self {
-        Self { path, state: Mutex::new(State { wanted: Table { generation: 0, apps }, connection: None }) }
+        let wanted = Table { generation: 0, apps };
+        Self { path, state: Mutex::new(State { wanted, certificates: None, connection: None }) }
     }
 
     /// Sets (or removes) one app's route; `Ok` when it is durable and every worker uses it.
@@ -86,7 +94,7 @@ impl RouterLink {
             None => state.wanted.apps.remove(app),
         };
         let fresh = state.connection.is_none();
-        let connection = connect(&self.path, &state.wanted, &mut state.connection).await?;
+        let connection = state.connect(&self.path).await?;
         if fresh {
             return Ok(());
         }
@@ -102,6 +110,29 @@ impl RouterLink {
                 replace(&state.wanted, &mut state.connection).await
             }
             other => unexpected(&mut state.connection, other),
+        }
+    }
+
+    /// Sets all certificates and proofs; `Ok` when they are durable and every worker uses them.
+    ///
+    /// # Errors
+    /// If the router cannot be reached, or takes none. What is wanted is remembered all the same, and said on every new connection.
+    pub async fn certify(&self, certificates: Vec<Certificate>, proofs: Vec<Proof>) -> Result<(), Error> {
+        let mut state = self.state.lock().await;
+        let request = Request::Certificates { certificates, proofs };
+        state.certificates = Some(request.clone());
+        if state.connection.as_ref().is_some_and(|connection| !connection.takes_certificates) {
+            // It may have given its place to one that can more, which a silent connection does not tell.
+            drop(hello(&mut state.connection).await);
+        }
+        state.connect(&self.path).await?;
+        match give(&request, &mut state.connection).await {
+            // The router may have restarted since it was last asked.
+            Err(Error::Unreachable { .. }) => {
+                state.connect(&self.path).await?;
+                give(&request, &mut state.connection).await
+            }
+            given => given,
         }
     }
 
@@ -134,19 +165,17 @@ impl RouterLink {
     /// # Errors
     /// If nobody does.
     pub async fn facts(&self) -> Result<RouterFacts, Error> {
-        let mut state = self.state.lock().await;
-        let state = &mut *state;
-        Ok(connect(&self.path, &state.wanted, &mut state.connection).await?.facts.clone())
+        Ok(self.state.lock().await.connect(&self.path).await?.facts.clone())
     }
 
     async fn ask(&self, request: &Request) -> Result<Reply, Error> {
         let mut state = self.state.lock().await;
         let state = &mut *state;
-        connect(&self.path, &state.wanted, &mut state.connection).await?;
+        state.connect(&self.path).await?;
         match exchange(&mut state.connection, request).await {
             // The router may have restarted since the last question; asking once more on a new connection is harmless.
             Err(Error::Unreachable { .. }) => {
-                connect(&self.path, &state.wanted, &mut state.connection).await?;
+                state.connect(&self.path).await?;
                 exchange(&mut state.connection, request).await
             }
             answer => answer,
@@ -154,31 +183,57 @@ impl RouterLink {
     }
 }
 
-/// The connection; a new one is greeted and given the whole table first.
-async fn connect<'a>(
-    path: &Path,
-    wanted: &Table,
-    slot: &'a mut Option<Connection>,
-) -> Result<&'a mut Connection, Error> {
-    if slot.is_none() {
-        let unreachable = |why: String| Error::Unreachable { path: path.display().to_string(), why };
-        let stream = timeout(PATIENCE, UnixStream::connect(path)).await;
-        let stream =
-            stream.map_err(|_| unreachable("time-out".into()))?.map_err(|e| unreachable(e.to_string()))?;
-        let facts = RouterFacts { http: Vec::new(), pid: 0 };
-        *slot = Some(Connection { stream, generation: 0, facts });
-        let hello = Request::Hello { version: control::VERSION, requires: Vec::new() };
-        match exchange(slot, &hello).await? {
-            Reply::Hello { generation, http, pid, .. } => {
-                if let Some(connection) = slot {
-                    (connection.generation, connection.facts) = (generation, RouterFacts { http, pid });
+impl State {
+    /// The connection; a new one is greeted and given the whole table first, then the certificates.
+    async fn connect(&mut self, path: &Path) -> Result<&mut Connection, Error> {
+        if self.connection.is_none() {
+            greet(path, &mut self.connection).await?;
+            replace(&self.wanted, &mut self.connection).await?;
+            if let Some(request) = &self.certificates {
+                match give(request, &mut self.connection).await {
+                    // Whoever sets certificates hears it too; routes must not suffer from it.
+                    Err(Error::Refused(why)) => tracing::debug!(why, "the router takes no certificates"),
+                    given => given?,
                 }
             }
-            other => unexpected(slot, other)?,
         }
-        replace(wanted, slot).await?;
+        self.connection.as_mut().ok_or(Error::Confused)
     }
-    slot.as_mut().ok_or(Error::Confused)
+}
+
+async fn greet(path: &Path, slot: &mut Option<Connection>) -> Result<(), Error> {
+    let unreachable = |why: String| Error::Unreachable { path: path.display().to_string(), why };
+    let stream = timeout(PATIENCE, UnixStream::connect(path)).await;
+    let stream =
+        stream.map_err(|_| unreachable("time-out".into()))?.map_err(|e| unreachable(e.to_string()))?;
+    let facts = RouterFacts { http: Vec::new(), pid: 0 };
+    *slot = Some(Connection { stream, generation: 0, facts, takes_certificates: false });
+    hello(slot).await
+}
+
+async fn hello(slot: &mut Option<Connection>) -> Result<(), Error> {
+    let hello = Request::Hello { version: control::VERSION, requires: Vec::new() };
+    match exchange(slot, &hello).await? {
+        Reply::Hello { generation, http, pid, capabilities, .. } => {
+            let connection = slot.as_mut().ok_or(Error::Confused)?;
+            (connection.generation, connection.facts) = (generation, RouterFacts { http, pid });
+            connection.takes_certificates = capabilities.iter().any(|name| name == CERTIFICATES);
+            Ok(())
+        }
+        other => unexpected(slot, other),
+    }
+}
+
+/// Gives certificates and proofs to a router that takes them. A refusal leaves the connection as it is.
+async fn give(request: &Request, slot: &mut Option<Connection>) -> Result<(), Error> {
+    if !slot.as_ref().is_some_and(|connection| connection.takes_certificates) {
+        return Err(Error::Refused("it does not serve TLS: upgrade it".into()));
+    }
+    match exchange(slot, request).await? {
+        Reply::Acknowledged { .. } => Ok(()),
+        Reply::Refused { reason } => Err(Error::Refused(reason)),
+        other => unexpected(slot, other),
+    }
 }
 
 async fn replace(wanted: &Table, slot: &mut Option<Connection>) -> Result<(), Error> {

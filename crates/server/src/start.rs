@@ -3,6 +3,7 @@
 use crate::{
     api,
     build::builder::Builder,
+    certificates,
     config::Config,
     driver::Driver,
     git::{self, Git},
@@ -138,6 +139,8 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     if let Some(smtp) = config.smtp.clone() {
         tokio::spawn(notify::deliver(smtp, world.store.clone(), world.changes.subscribe()));
     }
+    let (link, changes) = (Arc::clone(&world.link), world.changes.subscribe());
+    tokio::spawn(certificates::keep(Arc::clone(&world.config), world.store.clone(), link, changes));
     let facts = Facts {
         pid: std::process::id(),
         http: local,
@@ -171,7 +174,7 @@ fn check(config: &Config) -> Result<(), Error> {
             config.runtime
         )));
     }
-    Ok(())
+    certificates::check(config).map_err(Error::Config)
 }
 
 /// The data directory, for this server alone as long as the file is held.

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use teal_core::{
     api::{
-        Accepted, Action, AppView, DeploymentView, FindingView, KeyView, LogView, NewApp, NewToken,
-        StatusView, TokenView, UserView, VariableView, WhoAmI,
+        Accepted, Action, AppView, CertificateView, DeploymentView, FindingView, KeyView, LogView, NewApp,
+        NewToken, StatusView, TokenView, UserView, VariableView, WhoAmI,
     },
     id::DeploymentId,
 };
@@ -80,9 +80,9 @@ impl Client {
         self.send("PATCH", &of(name, "/variables"), changes)
     }
 
-    /// Host names.
-    pub(crate) fn domains(&self, name: &str) -> Result<Vec<String>> {
-        self.get(&of(name, "/domains"))
+    /// The certificates of its host names.
+    pub(crate) fn certificates(&self, name: &str) -> Result<Vec<CertificateView>> {
+        self.get(&of(name, "/certificates"))
     }
 
     /// Adds and removes host names.

@@ -5,12 +5,14 @@ use crate::{
     context::Context,
     error::Result,
     out::harmless,
+    text,
 };
 use clap::{Args, Subcommand};
+use teal_core::api::CertificateView;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DomainsCommand {
-    /// List them.
+    /// List them, with the state of their certificates.
     #[command(after_help = "Example:\n  teal domains list shop")]
     List(AppName),
     /// Add host names; takes effect at once.
@@ -34,7 +36,10 @@ pub(crate) struct Names {
 pub(crate) fn run(context: &Context, command: DomainsCommand) -> Result<()> {
     let client = context.client()?;
     let domains = match command {
-        DomainsCommand::List(app) => client.domains(&context.app(app.given())?)?,
+        DomainsCommand::List(app) => {
+            let certificates = client.certificates(&context.app(app.given())?)?;
+            return context.out.show(&certificates, |_| listed(&certificates));
+        }
         DomainsCommand::Add(names) => {
             client.set_domains(&context.app(names.app.app.as_deref())?, &names.domains, &[])?
         }
@@ -43,4 +48,47 @@ pub(crate) fn run(context: &Context, command: DomainsCommand) -> Result<()> {
         }
     };
     context.out.show(&domains, |_| domains.iter().map(|d| harmless(d)).collect::<Vec<_>>().join("\n"))
+}
+
+/// The names with the state of their certificates, then what is to be done about those that have a problem.
+fn listed(certificates: &[CertificateView]) -> String {
+    let at = |at: &Option<String>| at.as_deref().map_or_else(|| "—".into(), text::age);
+    let row = |view: &CertificateView| {
+        vec![harmless(&view.domain), harmless(&view.state), at(&view.not_after), at(&view.renews_at)]
+    };
+    let rows: Vec<Vec<String>> = certificates.iter().map(row).collect();
+    let mut lines = vec![text::table(&["DOMAIN", "CERTIFICATE", "ENDS", "RENEWED"], &rows)];
+    for view in certificates {
+        if let Some(problem) = &view.problem {
+            lines.push(format!("\n{}: {}", harmless(&view.domain), harmless(problem)));
+        }
+        if let Some(remedy) = &view.remedy {
+            lines.push(format!("  next: {}", harmless(remedy)));
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_with_a_problem_says_what_to_do() {
+        let view = |domain: &str, state: &str, problem: Option<&str>| CertificateView {
+            domain: domain.into(),
+            state: state.into(),
+            not_after: None,
+            renews_at: None,
+            problem: problem.map(String::from),
+            remedy: problem.map(|_| "open port 80".into()),
+        };
+        let text = listed(&[
+            view("shop.localhost", "local", None),
+            view("shop.example", "failing", Some("no\u{1b}[2J")),
+        ]);
+        assert_eq!(text.lines().next(), Some("DOMAIN          CERTIFICATE  ENDS  RENEWED"));
+        assert!(text.ends_with("open port 80") && !text.contains('\u{1b}'), "{text}");
+        assert_eq!(text.matches("next:").count(), 1);
+    }
 }

@@ -88,6 +88,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(deployments::log))
         .routes(routes!(settings::variables, settings::set_variables))
         .routes(routes!(settings::domains, settings::set_domains))
+        .routes(routes!(settings::certificates))
         .routes(routes!(settings::config, settings::set_config));
     let server = OpenApiRouter::new()
         .routes(routes!(people::whoami))

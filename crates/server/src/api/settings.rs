@@ -8,7 +8,7 @@ use axum::{Json, extract::State};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use teal_core::api::{Accepted, DomainChange, ErrorView, VariableView};
+use teal_core::api::{Accepted, CertificateView, DomainChange, ErrorView, VariableView};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +50,16 @@ pub(super) async fn domains(
     TheApp(app): TheApp,
 ) -> Result<Json<Vec<String>>, Problem> {
     Ok(Json(web.platform.app(&app).await?.domains))
+}
+
+/// The certificates of the app's host names, and what to do where one is missing.
+#[utoipa::path(get, path = "/apps/{name}/certificates", tag = "settings", params(("name" = String, Path, description = "The app's name")),
+    responses((status = 200, body = Vec<CertificateView>), (status = "default", body = ErrorView)))]
+pub(super) async fn certificates(
+    State(web): State<Web>,
+    TheApp(app): TheApp,
+) -> Result<Json<Vec<CertificateView>>, Problem> {
+    Ok(Json(web.platform.certificates(&app).await?))
 }
 
 /// Adds and removes host names, at once. The answer holds all of them.

@@ -212,3 +212,16 @@ async fn people_their_tokens_and_their_keys() {
     let mail = lab.post("/api/v1/notify/test", &json!({})).await;
     assert_eq!((mail.status, mail.json()["kind"].clone()), (StatusCode::CONFLICT, json!("refused")));
 }
+
+#[tokio::test]
+async fn every_domain_says_how_far_its_certificate_is() {
+    let lab = Lab::with_app("shop").await;
+    lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["shop.example.org"]})).await;
+    let found = lab.get("/api/v1/apps/shop/certificates").await;
+    let states: Vec<(String, String)> =
+        found.as_array().expect("list").iter().map(|c| (json(&c["domain"]), json(&c["state"]))).collect();
+    let expected = [("shop.example.org", "self-signed"), ("shop.localhost", "local")];
+    assert_eq!(states, expected.map(|(domain, state)| (domain.to_owned(), state.to_owned())));
+    assert!(json(&found[0]["remedy"]).contains("[acme]"), "{found}");
+    assert_eq!(lab.get("/api/v1/apps/shop/domains").await, json!(["shop.example.org", "shop.localhost"]));
+}

@@ -4,12 +4,13 @@ use super::{Error, Platform, Principal, Result};
 use crate::{
     appconfig::{AppConfig, Overrides},
     build::variables::check as check_variable,
+    certificates,
     store::Variables,
     world::now,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 use teal_core::{
-    api::{Accepted, VariableView},
+    api::{Accepted, CertificateView, VariableView},
     deploy::{Act, App, Change, Event, EventKind},
     engine::{Committed, World as _},
     id::AppId,
@@ -110,6 +111,21 @@ impl Platform {
         let act = Act::Set { settings: rows.app.settings, name: rows.app.name, domains: domains.clone() };
         self.request(who, app, act).await?;
         Ok(domains)
+    }
+
+    /// The certificate of each of the app's domains.
+    ///
+    /// # Errors
+    /// If there is no such app.
+    pub async fn certificates(&self, app: &AppId) -> Result<Vec<CertificateView>> {
+        let domains = self.rows(app).await?.app.domains;
+        let rows = self.store().certificate_rows().await?;
+        let config = Arc::clone(&self.inner.world.config);
+        let views = tokio::task::spawn_blocking(move || {
+            let row = |domain: &String| rows.iter().find(|row| row.name == *domain);
+            domains.iter().map(|domain| certificates::view(&config, domain, row(domain))).collect()
+        });
+        views.await.map_err(|_| Error::Internal("the look at the certificates was lost".into()))
     }
 
     /// The app's settings, all of them, with defaults filled in.

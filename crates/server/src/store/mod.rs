@@ -4,10 +4,12 @@
 
 mod accounts;
 mod apps;
+mod certificates;
 mod mails;
 mod rows;
 
 pub use apps::{AppRow, Variables};
+pub use certificates::{CertificateRow, Held, Order};
 pub use mails::QueuedMail;
 pub use rows::Commit;
 
@@ -19,7 +21,8 @@ use std::{
 };
 
 /// Migrations in order; `user_version` says how many were done.
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("../../migrations/0001.sql"), include_str!("../../migrations/0002.sql")];
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
