@@ -27,13 +27,14 @@ impl Index {
     pub(crate) fn of(given: &Given) -> (Self, Vec<String>) {
         let (mut index, mut troubles) = (Self::default(), Vec::new());
         let provider = provider();
-        let mut read = |names: &str, chain: &str, key: &PrivateKey| {
-            let read = certified(&provider, chain, key);
+        let mut read = |names: &str, chain: &str, key: &PrivateKey, proof: bool| {
+            let read = certified(&provider, chain, key, proof);
             read.map_err(|why| troubles.push(format!("the certificate for {names} cannot be used: {why}")))
                 .ok()
         };
         for certificate in given.certificates.iter().take(MAX) {
-            let Some(key) = read(&certificate.names.join(", "), &certificate.chain, &certificate.key) else {
+            let Some(key) = read(&certificate.names.join(", "), &certificate.chain, &certificate.key, false)
+            else {
                 continue;
             };
             for name in &certificate.names {
@@ -49,7 +50,7 @@ impl Index {
                     index.answers.insert((domain.clone(), token.clone()), answer.clone());
                 }
                 Proof::Alpn { domain, chain, key } => {
-                    let key = read(domain, chain, key);
+                    let key = read(domain, chain, key, true);
                     index.proofs.extend(key.map(|key| (domain.clone(), key)));
                 }
             }
@@ -76,10 +77,12 @@ impl Index {
     }
 }
 
+/// A proof is not looked into: it carries a critical extension of its own, which whoever verifies certificates refuses.
 fn certified(
     provider: &rustls::crypto::CryptoProvider,
     chain: &str,
     key: &PrivateKey,
+    proof: bool,
 ) -> Result<Arc<CertifiedKey>, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(chain.as_bytes()).collect();
     let chain = chain.map_err(|error| format!("its chain is no PEM: {error}"))?;
@@ -88,8 +91,11 @@ fn certified(
     }
     let key = PrivateKeyDer::from_pem_slice(key.reveal().as_bytes());
     let key = key.map_err(|error| format!("its key is no PEM: {error}"))?;
-    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| error.to_string())?;
-    Ok(Arc::new(certified))
+    let certified = match proof {
+        true => provider.key_provider.load_private_key(key).map(|key| CertifiedKey::new(chain, key)),
+        false => CertifiedKey::from_der(chain, key, provider),
+    };
+    certified.map(Arc::new).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -125,14 +131,25 @@ mod tests {
         assert_eq!(troubles.len(), 2, "{troubles:?}");
     }
 
+    /// As RFC 8737 has it: with a critical extension that nobody else knows.
+    fn proof(domain: &str) -> Certificate {
+        let mut parameters = rcgen::CertificateParams::new([domain.to_owned()]).expect("legal");
+        parameters.custom_extensions = vec![rcgen::CustomExtension::new_acme_identifier(&[7; 32])];
+        let key = rcgen::KeyPair::generate().expect("makes");
+        let made = parameters.self_signed(&key).expect("signs");
+        let key = PrivateKey::new(key.serialize_pem());
+        Certificate { names: vec![domain.to_owned()], chain: made.pem(), key }
+    }
+
     #[test]
     fn proofs_are_only_for_those_who_ask_for_them() {
-        let made = certificate(&["shop.test"]);
+        let made = proof("shop.test");
         let proofs = vec![
             Proof::Alpn { domain: "shop.test".into(), chain: made.chain, key: made.key },
             Proof::Http { domain: "shop.test".into(), token: "t".into(), answer: "t.x".into() },
         ];
-        let (index, _) = Index::of(&Given { certificates: Vec::new(), proofs });
+        let (index, troubles) = Index::of(&Given { certificates: Vec::new(), proofs });
+        assert!(troubles.is_empty(), "{troubles:?}");
         assert!(index.proof("shop.test").is_some() && index.certificate("shop.test").is_none());
         assert_eq!((index.answer("SHOP.test", "t"), index.answer("shop.test", "u")), (Some("t.x"), None));
     }

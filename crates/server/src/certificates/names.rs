@@ -15,9 +15,14 @@ pub(super) fn is_local(name: &str) -> bool {
 /// One of these names, as certificates have them (`*.example.org` for one label more), covers the host name.
 #[must_use]
 pub(super) fn covers(names: &[String], name: &str) -> bool {
-    names.iter().any(|pattern| match pattern.strip_prefix("*.") {
-        Some(parent) => name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent),
-        None => pattern == name,
+    names.iter().any(|pattern| {
+        pattern == name
+            || match pattern.strip_prefix("*.") {
+                Some(parent) => {
+                    name.split_once('.').is_some_and(|(label, rest)| !label.is_empty() && rest == parent)
+                }
+                None => pattern == name,
+            }
     })
 }
 
@@ -30,7 +35,9 @@ pub(super) fn file_for<'a>(config: &'a Config, name: &str) -> Option<&'a Certifi
 /// The directory of the authority that is asked for this name, if one is.
 #[must_use]
 pub(super) fn authority<'a>(config: &'a Config, name: &str) -> Option<&'a str> {
-    let acme = config.acme.as_ref().filter(|_| !is_local(name) && file_for(config, name).is_none());
+    // Both ways to prove a name are for one host; a wildcard's certificate comes by file.
+    let asks = !is_local(name) && !name.starts_with("*.") && file_for(config, name).is_none();
+    let acme = config.acme.as_ref().filter(|_| asks);
     acme.map(|acme| acme.directory.as_str())
 }
 
@@ -103,6 +110,8 @@ mod tests {
             ("example.org", false),
             ("shop.example.org", false),
             ("a.shop.example.org", true),
+            ("*.example.net", false),
+            ("*.example.org", false),
         ] {
             assert_eq!(authority(&config, name).is_some(), asked, "{name}");
         }

@@ -13,19 +13,19 @@ pub fn view(config: &Config, name: &str, row: Option<&CertificateRow>) -> Certif
     let held = row.and_then(|row| row.held.as_ref());
     let real = held.filter(|held| !held.is_self_signed());
     let local = names::is_local(name);
-    let trouble =
-        row.and_then(|row| row.problem.clone()).filter(|_| names::authority(config, name).is_some());
+    let asked = names::authority(config, name).is_some();
+    let trouble = row.and_then(|row| row.problem.clone()).filter(|_| asked);
     let state = match (&trouble, real) {
         _ if local => "local",
         (Some(_), _) => "failing",
         (None, Some(_)) => "issued",
-        (None, None) if config.acme.is_some() => "pending",
+        (None, None) if asked => "pending",
         (None, None) => "self-signed",
     };
     let remedy = match state {
         "failing" => row.and_then(|row| row.remedy.clone()),
         "self-signed" => {
-            Some("set `[acme]` in server.toml, or give a certificate by file (`[[certificates]]`)".into())
+            Some("set `[acme]` in server.toml, or give a certificate by file (`[[certificates]]`), as wildcards need".into())
         }
         _ => None,
     };
@@ -94,6 +94,7 @@ mod tests {
             (&off, "shop.test.example", Some(row(real, Some("old"))), "issued", false, false),
             (&on, "shop.localhost", Some(row(own, None)), "local", false, false),
             (&on, "shop.test.example", None, "pending", false, false),
+            (&on, "*.test.example", Some(row(own, None)), "self-signed", true, false),
             (&on, "shop.test.example", Some(row(own, None)), "pending", false, false),
             (&on, "shop.test.example", Some(row(own, Some("no"))), "failing", true, false),
             (&on, "shop.test.example", Some(row(real, Some("no"))), "failing", true, true),
