@@ -26,8 +26,17 @@ pub struct Options {
     pub config: String,
     /// Mail goes here instead of to a server of the host's own.
     pub smtp: Option<SocketAddr>,
-    /// The router speaks TLS, too, with a certificate for `*.localhost`.
+    /// The router speaks TLS, too, with a certificate for `shop.localhost`.
     pub secure: bool,
+}
+
+/// A certificate as a client sees it.
+#[derive(Debug, Clone)]
+pub struct Shown {
+    /// Who signed it.
+    pub issuer: String,
+    /// It, as PEM.
+    pub bytes: String,
 }
 
 /// A running Teal.
@@ -200,6 +209,16 @@ impl Host {
         Some((self.https?, self.path().join("edge.pem")))
     }
 
+    /// Adds lines to the end of the configuration; they count from the server's next start on.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn configure(&self, lines: &str) -> Result<()> {
+        let file = self.path().join("server.toml");
+        let text = fs::read_to_string(&file)? + lines;
+        Ok(fs::write(file, text)?)
+    }
+
     /// The mail server.
     ///
     /// # Panics
@@ -272,6 +291,22 @@ impl Host {
         let agent: ureq::Agent = config.build().into();
         let mut response = agent.get(format!("http://{}{path}", self.http)).header("host", domain).call()?;
         Ok((response.status().as_u16(), response.body_mut().read_to_string()?))
+    }
+
+    /// The certificate that the router shows for this name, whoever signed it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn certificate_of(&self, name: &str) -> Result<Shown> {
+        let (address, _) = self.https().context("this host speaks no TLS")?;
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &address.to_string(), "-servername", name]);
+        let shown = command.stdin(Stdio::null()).stderr(Stdio::null()).output()?;
+        let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let begin = text.find("-----BEGIN CERTIFICATE-----").context("no certificate is shown")?;
+        let end = text.find("-----END CERTIFICATE-----").context("no whole certificate is shown")?;
+        let issuer = text.lines().find_map(|line| line.trim().strip_prefix("issuer=")).unwrap_or_default();
+        Ok(Shown { issuer: issuer.to_owned(), bytes: text[begin..end].to_owned() })
     }
 
     /// Deletes an app and waits until nothing of it is left.
@@ -375,13 +410,15 @@ fn configuration(directory: &Path, smtp: SocketAddr, options: &Options) -> Strin
     )
 }
 
-/// Makes a certificate for every app's domain, and the configuration that names it.
+/// Makes a certificate for the domain of the app `shop`, and the configuration that names it.
 fn certificate(directory: &Path) -> Result<String> {
-    let made = rcgen::generate_simple_self_signed(["*.localhost".to_owned()])?;
+    let made = rcgen::generate_simple_self_signed(["shop.localhost".to_owned()])?;
     let (chain, key) = (directory.join("edge.pem"), directory.join("edge.key"));
     fs::write(&chain, made.cert.pem())?;
     fs::write(&key, made.signing_key.serialize_pem())?;
-    Ok(format!("\n[[certificates]]\nnames = [\"*.localhost\"]\nchain_file = {chain:?}\nkey_file = {key:?}\n"))
+    Ok(format!(
+        "\n[[certificates]]\nnames = [\"shop.localhost\"]\nchain_file = {chain:?}\nkey_file = {key:?}\n"
+    ))
 }
 
 fn path_text(path: &Path) -> Result<&str> {

@@ -4,6 +4,7 @@
 
 mod api;
 mod app;
+mod authority;
 mod host;
 mod mail;
 mod repository;
@@ -13,7 +14,8 @@ mod witness;
 
 pub use api::Api;
 pub use app::{Behaviour, PYTHON_APP, python_app};
-pub use host::{Host, Options};
+pub use authority::Authority;
+pub use host::{Host, Options, Shown};
 pub use mail::{Mail, MailServer};
 pub use repository::{Pushed, Repository};
 pub use rig::{Report, Rig};

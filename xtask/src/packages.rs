@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("make", "make"),
+    ("openssl", "openssl"),
     ("pebble", "pebble"),
 ];
 

@@ -5,6 +5,7 @@
 
 mod bad_green;
 mod cancel;
+mod certificates;
 mod crash;
 mod drain;
 mod figures;
