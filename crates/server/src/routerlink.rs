@@ -103,13 +103,16 @@ impl RouterLink {
             generation: connection.generation + 1,
             apps: BTreeMap::from([(app.clone(), route)]),
         };
-        match exchange(&mut state.connection, &change).await? {
-            Reply::Acknowledged { generation } => note(&mut state.connection, generation),
-            Reply::NeedTable { generation } => {
+        match exchange(&mut state.connection, &change).await {
+            // The router may have restarted since it was last asked: a new connection brings the whole table, with this route.
+            Err(Error::Unreachable { .. }) => state.connect(&self.path).await.map(drop),
+            Err(error) => Err(error),
+            Ok(Reply::Acknowledged { generation }) => note(&mut state.connection, generation),
+            Ok(Reply::NeedTable { generation }) => {
                 note(&mut state.connection, generation)?;
                 replace(&state.wanted, &mut state.connection).await
             }
-            other => unexpected(&mut state.connection, other),
+            Ok(other) => unexpected(&mut state.connection, other),
         }
     }
 
