@@ -85,6 +85,10 @@ fn crash_everywhere(story: Story) -> Result<()> {
             );
         }
     }
+    // The last server was told to crash, too: what is cleaned up now must not meet that.
+    host.kill_server()?;
+    rig.expect_back()?;
+    host.start_server(&[])?;
     println!("{story:?}: {crashes} crashes, one before and one after each commit and effect");
     let report = rig.stop()?;
     assert_eq!(report.failed, 0, "{:#?}, {}", report.failures, report.posts);
