@@ -25,8 +25,12 @@ done
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
     systemctl enable --quiet teal-router.service teal.service
-    # An upgrade restarts the server only: it serves no traffic. The router is restarted when you choose: `systemctl restart teal-router`.
-    systemctl start teal-router.service
+    # A router that runs gives place to the new version without that a client notices; if that one does not come up, the old one goes on.
+    if systemctl is-active --quiet teal-router.service; then
+        systemctl reload teal-router.service || echo "The router goes on in its old version; \`journalctl -u teal-router\` says why." >&2
+    else
+        systemctl start teal-router.service
+    fi
     systemctl restart teal.service
     echo "Teal runs. Log in with: teal login http://127.0.0.1:8600 --token-file /var/lib/teal/admin.token"
 else

@@ -4,7 +4,7 @@ use crate::{
     Api, MailServer,
     wait::{until, within},
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -174,6 +174,16 @@ impl Host {
         let arguments = ["router", "--supervise", "--ready", path_text(&ready)?];
         self.router = teal(self.path(), "router.log", &arguments).spawn()?;
         until("the router serves again", || ready.exists().then_some(()))
+    }
+
+    /// Puts another worker in the place of the router's, as an operator does it.
+    ///
+    /// # Errors
+    /// If the command fails.
+    pub fn upgrade_router(&self) -> Result<()> {
+        let status = teal(self.path(), "upgrade.log", &["router", "upgrade"]).status()?;
+        ensure!(status.success(), "the upgrade failed: {}", self.log("upgrade.log"));
+        Ok(())
     }
 
     /// Processes of this user whose command line or environment of Teal names this directory.

@@ -5,7 +5,7 @@ use crate::{
     context::Context,
     error::{Error, Kind, Result},
 };
-use clap::Args;
+use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use teal_core::api::FindingView;
 use teal_server::config::Config;
@@ -37,11 +37,14 @@ pub(crate) struct ServerArgs {
 
 Examples:
   teal router
-  teal router --supervise --config ./server.toml"
+  teal router --supervise --config ./server.toml
+  teal router upgrade"
 )]
 pub(crate) struct RouterArgs {
+    #[command(subcommand)]
+    command: Option<RouterCommand>,
     /// The server's configuration [default: /etc/teal/server.toml, if it is there].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Start the worker again when it dies.
     #[arg(long)]
@@ -52,6 +55,20 @@ pub(crate) struct RouterArgs {
     /// Write the addresses that it listens on into this file, once it serves.
     #[arg(long, value_name = "FILE")]
     ready: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum RouterCommand {
+    /// Put the installed version in the place of the running one: nobody is refused, no connection breaks.
+    #[command(
+        after_help = "A worker of the installed version starts beside the old one, takes over, and the old one keeps the clients that it has until they go. The supervisor follows. If the new one does not
+come up, nothing changes and the reason is said. The configuration is read again, but for the addresses: those need a restart.
+
+Examples:
+  teal router upgrade
+  teal router upgrade --config ./server.toml"
+    )]
+    Upgrade,
 }
 
 /// `teal server`: serves until told to stop.
@@ -84,7 +101,14 @@ fn announce(context: &Context, facts: &teal_server::Facts) {
 }
 
 /// `teal router`: serves until told to stop.
-pub(crate) fn router(_: &Context, args: RouterArgs) -> Result<()> {
+pub(crate) fn router(context: &Context, args: RouterArgs) -> Result<()> {
+    match args.command {
+        None => (),
+        Some(RouterCommand::Upgrade) if args.supervise || args.inherited || args.ready.is_some() => {
+            return Err(Error::usage("`teal router upgrade` takes no option but --config"));
+        }
+        Some(RouterCommand::Upgrade) => return upgrade(context, args.config.as_deref()),
+    }
     let config = configuration(args.config.as_deref())?;
     log();
     let mut options = teal_router::Options::new(config.router_control(), config.data.join("router"));
@@ -99,6 +123,15 @@ pub(crate) fn router(_: &Context, args: RouterArgs) -> Result<()> {
         teal_router::run(options)
     };
     ended.map_err(|error| Error::new(Kind::Other, chain(&error)))
+}
+
+/// `teal router upgrade`.
+fn upgrade(context: &Context, config: Option<&Path>) -> Result<()> {
+    let control = configuration(config)?.router_control();
+    let failed = |error: teal_router::Error| Error::new(Kind::Other, chain(&error));
+    teal_router::upgrade(&control).map_err(failed)?;
+    context.out.say("the router is upgraded: new clients meet the installed version, the old one ends with its last client");
+    Ok(())
 }
 
 /// The arguments with which the supervisor starts this program again as its worker.

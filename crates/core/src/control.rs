@@ -12,7 +12,7 @@ use crate::{
     time::Time,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, ops::AddAssign};
 
 /// The protocol's version. It grows only when old peers would misunderstand; new abilities are capabilities.
 pub const VERSION: u32 = 1;
@@ -63,6 +63,15 @@ pub enum Request {
         /// Spread the closings over this many milliseconds; 0 is at once.
         spread_ms: u64,
     },
+    /// Requests for these apps are to wait until the next [`Request::Change`] or [`Request::Replace`]: capability `hold`. A worker tells this the one
+    /// that it follows, so that no request is routed by an older table than another one before it.
+    Hold {
+        /// The apps that are about to change.
+        apps: Vec<AppId>,
+    },
+    /// Give place to the program that is installed now: capability `upgrade`. Needs no hello and does not make the peer the server. Answered by
+    /// [`Reply::Acknowledged`] once the new one serves, or [`Reply::Refused`] with the reason for which nothing was changed.
+    Upgrade,
 }
 
 /// What the router answers.
@@ -126,6 +135,18 @@ pub struct Traffic {
     pub failed: u64,
     /// Answers of 5xx from the app itself.
     pub server_errors: u64,
+}
+
+impl AddAssign<&Self> for Traffic {
+    fn add_assign(&mut self, more: &Self) {
+        let Self { in_flight, upgraded, requests, refused, failed, server_errors } = more;
+        self.in_flight += in_flight;
+        self.upgraded += upgraded;
+        self.requests += requests;
+        self.refused += refused;
+        self.failed += failed;
+        self.server_errors += server_errors;
+    }
 }
 
 /// Appends one frame to `buffer`.

@@ -43,6 +43,17 @@ impl Durable {
         }
     }
 
+    /// What was saved last, as far as it can be read, while somebody else may save; nothing is moved.
+    pub(crate) fn peek<T: serde::de::DeserializeOwned>(&self) -> Result<Option<T>, Error> {
+        let path = self.directory.join(self.name);
+        let failed = |source| Error::State { path: path.clone(), doing: "it cannot be read", source };
+        match fs::read(&path) {
+            Ok(bytes) => self.parse(&bytes).map(Some).map_err(|why| failed(io::Error::other(why))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// Makes the value durable: written, fsynced, renamed, the directory fsynced.
     pub(crate) fn save<T: serde::Serialize>(&self, value: &T) -> Result<(), Error> {
         let bytes = self.render(value)?;

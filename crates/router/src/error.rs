@@ -17,6 +17,24 @@ pub enum Error {
     /// The supervisor's listening sockets did not arrive.
     #[error("the supervisor handed over no listening sockets: start the worker through the supervisor only")]
     Inherit(#[source] io::Error),
+    /// More addresses than processes can hand to each other.
+    #[error("too many addresses to listen on: give {most} at most")]
+    Addresses {
+        /// How many there may be.
+        most: usize,
+    },
+    /// Nobody answers on the control socket.
+    #[error("no router answers on {path}: start it with `teal router --supervise`")]
+    Absent {
+        /// The control socket.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The router goes on as before.
+    #[error("the router is not upgraded, and serves as before: {0}")]
+    Upgrade(String),
     /// Nothing to listen on.
     #[error("no address to listen on: give at least one")]
     NoAddress,
@@ -72,4 +90,10 @@ pub enum Error {
         /// How long was waited.
         seconds: u64,
     },
+}
+
+/// The error with its causes, for somebody who sees only text.
+pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

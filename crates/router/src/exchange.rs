@@ -240,7 +240,7 @@ impl<'a> Exchange<'a> {
             return Err(Fault::Garbled);
         }
         // A body that is still on its way when it is answered is not waited for: what follows would be taken for the next request.
-        let last = self.upload != Upload::Done || self.worker.stopping.is_cancelled();
+        let last = self.upload != Upload::Done || self.worker.is_leaving();
         let onward = Onward::of(&answer, self.asked, last);
         let mut head = buffer::text();
         headers::response(&mut head, &response, onward, self.asked).map_err(|_| Fault::Garbled)?;

@@ -43,8 +43,7 @@ pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Aske
         Ok(after) => after,
         Err(page) => {
             let unread = !client.up.is_read();
-            let close =
-                page.closes() || !asked.keep || asked.is_old || unread || worker.stopping.is_cancelled();
+            let close = page.closes() || !asked.keep || asked.is_old || unread || worker.is_leaving();
             client.say(&page, asked.form, close, asked.is_head).await
         }
     };
@@ -84,6 +83,10 @@ impl Journey<'_> {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
             let app = self.worker.directory.find(&self.asked.domain);
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
+            if app.held {
+                self.worker.directory.released(&self.asked.domain).await;
+                continue;
+            }
             if app.force_https && self.asked.is_clear {
                 return Err(Page::Secure(self.asked.by_tls(self.client.up.head())));
             }

@@ -1,5 +1,6 @@
 //! Frames of the control protocol on a stream: bounded in size and time, whatever the other side sends.
 
+use serde::Serialize;
 use std::{io, time::Duration};
 use teal_core::control::{self, frame_length};
 use tokio::{
@@ -50,7 +51,7 @@ pub(crate) async fn read(stream: &mut UnixStream, most: usize) -> Result<Vec<u8>
 }
 
 /// Writes one message.
-pub(crate) async fn write(stream: &mut UnixStream, message: &control::Reply) -> Result<(), Broken> {
+pub(crate) async fn write(stream: &mut UnixStream, message: &impl Serialize) -> Result<(), Broken> {
     let mut bytes = Vec::new();
     control::encode(message, &mut bytes)?;
     in_time(stream.write_all(&bytes)).await?;

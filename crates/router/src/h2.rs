@@ -41,14 +41,14 @@ struct Shared {
 
 /// Serves one client until it goes or the router stops.
 pub(crate) async fn connection(worker: Rc<Worker>, wire: Wire, origin: Origin) {
-    let mut stopping = pin!(worker.stopping.clone().cancelled_owned());
+    let mut leaving = pin!(worker.leaving.clone().cancelled_owned());
     let builder = builder(&worker);
     let shared = Rc::new(Shared { worker, origin, idle: RefCell::default() });
     let service = service_fn(move |request| answer(Rc::clone(&shared), request));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(wire), service));
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = stopping.as_mut() => {
+        () = leaving.as_mut() => {
             serving.as_mut().graceful_shutdown();
             serving.await
         }

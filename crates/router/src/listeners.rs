@@ -1,32 +1,21 @@
-//! Listening sockets: bound once, handed from the supervisor to its worker, so that they stay open while workers come and go.
+//! Listening sockets: bound once, and handed from process to process, so that they stay open while workers come and go.
+//!
+//! Each address has one socket for each worker thread (`SO_REUSEPORT`), so that threads do not wake each other for one client. Who takes them over must serve
+//! all of them: a socket that nobody accepts from would keep its share of the clients waiting.
 
-use crate::error::Error;
-use rustix::{
-    cmsg_space,
-    net::{
-        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, sockopt,
-    },
-};
+use crate::{channel::MAX_FDS, error::Error};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::{
-    io::{self, IoSlice, IoSliceMut},
-    mem::MaybeUninit,
+    io,
     net::{SocketAddr, TcpListener},
-    os::fd::{AsFd, OwnedFd},
-    os::unix::net::UnixStream,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
-
-/// Sockets that one router can have.
-const MAX: usize = 64;
-
-/// What the supervisor's message begins with; the number of sockets for plain HTTP follows.
-const WORD: u8 = b'L';
 
 /// Clients that may wait while a worker starts again; the system may allow fewer.
 const QUEUE: i32 = 4096;
 
 /// All listening sockets of a router.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Sockets {
     /// For plain HTTP.
     pub(crate) http: Vec<TcpListener>,
@@ -35,123 +24,151 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
-    /// Binds all addresses and listens.
-    pub(crate) fn bind(http: &[SocketAddr], https: &[SocketAddr]) -> Result<Self, Error> {
-        if http.is_empty() && https.is_empty() {
+    /// Binds all addresses, each `share` times, and listens.
+    pub(crate) fn bind(http: &[SocketAddr], https: &[SocketAddr], share: usize) -> Result<Self, Error> {
+        let addresses = http.len() + https.len();
+        if addresses == 0 {
             return Err(Error::NoAddress);
         }
-        Ok(Self { http: bind(http)?, https: bind(https)? })
+        if addresses > MAX_FDS {
+            return Err(Error::Addresses { most: MAX_FDS });
+        }
+        let share = share.clamp(1, MAX_FDS / addresses);
+        Ok(Self { http: bind(http, share)?, https: bind(https, share)? })
     }
 
-    /// The sockets again, for one more owner.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        let all = |listeners: &[TcpListener]| {
-            listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()
-        };
-        Ok(Self { http: all(&self.http)?, https: all(&self.https)? })
-    }
-
-    /// Puts the sockets into `channel`; the other end takes them with [`Self::take`].
-    pub(crate) fn give(&self, channel: &UnixStream) -> io::Result<()> {
-        let fds: Vec<_> = self.http.iter().chain(&self.https).map(AsFd::as_fd).collect();
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if fds.len() > MAX || !control.push(SendAncillaryMessage::ScmRights(&fds)) {
-            return Err(io::Error::other("too many listening sockets"));
+    /// The sockets that came over a channel, `plain` of them for plain HTTP.
+    pub(crate) fn of(fds: Vec<OwnedFd>, plain: usize) -> io::Result<Self> {
+        if fds.is_empty() || plain > fds.len() {
+            return Err(io::Error::other("the listening sockets are not complete"));
         }
-        // No more than 64, so it fits.
-        let plain = u8::try_from(self.http.len()).unwrap_or(u8::MAX);
-        sendmsg(channel, &[IoSlice::new(&[WORD, plain])], &mut control, SendFlags::empty())?;
-        Ok(())
-    }
-
-    /// Takes the sockets that the other end has [given](Self::give).
-    pub(crate) fn take(channel: &UnixStream) -> io::Result<Self> {
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut word = [0; 2];
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = recvmsg(channel, &mut [IoSliceMut::new(&mut word)], &mut control, flags)?;
-        let mut http = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                http.extend(fds.map(TcpListener::from));
-            }
-        }
-        if received.bytes != word.len()
-            || word[0] != WORD
-            || http.is_empty()
-            || http.len() < usize::from(word[1])
-        {
-            return Err(io::Error::other("standard input is not the supervisor's channel"));
-        }
-        let https = http.split_off(usize::from(word[1]));
+        let mut http: Vec<TcpListener> = fds.into_iter().map(TcpListener::from).collect();
+        let https = http.split_off(plain);
         Ok(Self { http, https })
     }
+
+    /// All of them as they go over a channel, plain ones first.
+    pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.http.iter().chain(&self.https).map(AsFd::as_fd).collect()
+    }
+
+    /// Deals them out to `count` workers: each socket to one of them, and one at least of each address to each as long as there are enough.
+    pub(crate) fn deal(&self, count: usize) -> io::Result<Vec<Self>> {
+        let mut hands: Vec<Self> = (0..count.max(1)).map(|_| Self::default()).collect();
+        deal(&self.http, &mut hands, |hand| &mut hand.http)?;
+        deal(&self.https, &mut hands, |hand| &mut hand.https)?;
+        Ok(hands)
+    }
 }
 
-fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
-    let listen = |address: &SocketAddr| {
+fn deal(
+    listeners: &[TcpListener],
+    hands: &mut [Sockets],
+    part: impl Fn(&mut Sockets) -> &mut Vec<TcpListener>,
+) -> io::Result<()> {
+    let mut groups: Vec<(SocketAddr, Vec<&TcpListener>)> = Vec::new();
+    for listener in listeners {
+        let address = listener.local_addr()?;
+        match groups.iter_mut().find(|(of, _)| *of == address) {
+            Some((_, group)) => group.push(listener),
+            None => groups.push((address, vec![listener])),
+        }
+    }
+    for (_, group) in groups {
+        // More threads than sockets: some accept from the same one.
+        for turn in 0..group.len().max(hands.len()) {
+            let (listener, hand) = (group[turn % group.len()], turn % hands.len());
+            part(&mut hands[hand]).push(listener.try_clone()?);
+        }
+    }
+    Ok(())
+}
+
+fn bind(addresses: &[SocketAddr], share: usize) -> Result<Vec<TcpListener>, Error> {
+    let mut bound = Vec::new();
+    for address in addresses {
         // Where IPv4 has a socket of its own, the IPv6 one must leave it alone.
         let shared = !addresses.iter().any(|other| other.is_ipv4() && other.port() == address.port());
-        let bound = bind_one(*address, shared);
-        bound.map_err(|source| Error::Listen { address: *address, source })
-    };
-    addresses.iter().take(MAX).map(listen).collect()
+        let all = bind_shared(*address, shared, share);
+        bound.extend(all.map_err(|source| Error::Listen { address: *address, source })?);
+    }
+    Ok(bound)
 }
 
-fn bind_one(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+/// One address, `share` times.
+fn bind_shared(address: SocketAddr, shared: bool, share: usize) -> io::Result<Vec<TcpListener>> {
+    // Alone at first: two routers that share an address without knowing it would each get half of the clients.
+    let alone = bind_one(address, shared, false)?;
+    let address = alone.local_addr()?;
+    if share == 1 {
+        return listen(alone).map(|listener| vec![listener]);
+    }
+    drop(alone);
+    let mut all = Vec::with_capacity(share);
+    for _ in 0..share {
+        all.push(bind_one(address, shared, true)?);
+    }
+    // Only now, all at once: nobody is given to a socket of a set that does not come about.
+    all.into_iter().map(listen).collect()
+}
+
+fn bind_one(address: SocketAddr, shared: bool, reuse: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, reuse)?;
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, !shared)?;
     }
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, QUEUE)?;
     Ok(TcpListener::from(socket))
 }
 
-/// The addresses that the sockets got.
-pub(crate) fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, Error> {
-    let addresses: io::Result<_> = listeners.iter().map(TcpListener::local_addr).collect();
-    addresses.map_err(|source| Error::Start { part: "a listening socket", source })
+fn listen(socket: TcpListener) -> io::Result<TcpListener> {
+    rustix::net::listen(&socket, QUEUE)?;
+    Ok(socket)
 }
 
-/// The supervisor's channel: this process's standard input.
-pub(crate) fn inherited() -> io::Result<UnixStream> {
-    let input: OwnedFd = io::stdin().as_fd().try_clone_to_owned()?;
-    if sockopt::socket_type(&input)? != SocketType::STREAM {
-        return Err(io::Error::other("standard input is not a stream socket"));
+/// The addresses that the sockets got, each once.
+pub(crate) fn addresses(listeners: &[TcpListener]) -> Result<Vec<SocketAddr>, Error> {
+    let mut addresses = Vec::new();
+    for listener in listeners {
+        let address = listener.local_addr();
+        let address = address.map_err(|source| Error::Start { part: "a listening socket", source })?;
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
     }
-    Ok(UnixStream::from(input))
+    Ok(addresses)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
     #[test]
-    fn sockets_survive_the_hand_over() {
-        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let bound = Sockets::bind(&[loopback, loopback], &[loopback]).expect("binds");
-        let of = |sockets: &Sockets| {
-            (addresses(&sockets.http).expect("addresses"), addresses(&sockets.https).expect("addresses"))
-        };
-        let before = of(&bound);
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
-        bound.give(&ours).expect("gives");
-        drop(bound);
-        let taken = Sockets::take(&theirs).expect("takes");
-        assert_eq!(of(&taken), before);
-        std::net::TcpStream::connect(before.1[0]).expect("still listens");
+    fn every_socket_is_dealt_to_somebody_and_nobody_goes_empty() {
+        for (share, workers) in [(1, 1), (1, 3), (2, 2), (4, 2), (3, 2), (2, 3)] {
+            let sockets = Sockets::bind(&[LOOPBACK, LOOPBACK], &[LOOPBACK], share).expect("binds");
+            assert_eq!(sockets.http.len(), 2 * share);
+            let hands = sockets.deal(workers).expect("deals");
+            assert_eq!(hands.len(), workers);
+            let addresses_of = |hand: &Sockets| addresses(&hand.http).expect("addresses");
+            assert!(hands.iter().all(|hand| addresses_of(hand).len() == 2), "{share} {workers}");
+            let dealt: usize = hands.iter().map(|hand| hand.https.len()).sum();
+            assert_eq!(dealt, share.max(workers), "{share} {workers}");
+        }
     }
 
     #[test]
-    fn a_channel_without_sockets_is_refused() {
-        let (ours, theirs) = UnixStream::pair().expect("a pair");
-        drop(ours);
-        assert!(Sockets::take(&theirs).is_err());
+    fn an_address_that_somebody_has_is_refused() {
+        let first = Sockets::bind(&[LOOPBACK], &[], 2).expect("binds");
+        let taken = addresses(&first.http).expect("addresses");
+        assert!(matches!(Sockets::bind(&taken, &[], 2), Err(Error::Listen { .. })));
+        drop(first);
+        Sockets::bind(&taken, &[], 2).expect("free again");
     }
 }

@@ -102,6 +102,8 @@ pub struct Limits {
     pub pooled: Duration,
     /// When told to stop: how long requests in flight may take.
     pub drain: Duration,
+    /// After an upgrade: how long the old worker may keep the clients that it has; those that are left then are treated as by a stop.
+    pub retirement: Duration,
     /// A request's first line, in bytes.
     pub line_bytes: usize,
     /// A request's head, in bytes; at most 64 KiB count.
@@ -123,6 +125,7 @@ impl Default for Limits {
             answer: Duration::from_secs(600),
             pooled: Duration::from_secs(1),
             drain: Duration::from_secs(30),
+            retirement: Duration::from_secs(3600),
             line_bytes: 16 * 1024,
             head_bytes: 64 * 1024,
             header_lines: 128,

@@ -11,6 +11,10 @@ use teal_core::{
     route::Table,
 };
 
+/// The files in the directory.
+const TABLE: &str = "table";
+const CERTIFICATES: &str = "certificates";
+
 /// The certificates and proofs that the server gave.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Given {
@@ -27,6 +31,13 @@ pub(crate) struct Saved {
     _lock: File,
 }
 
+/// What the router that has the directory has saved.
+pub(crate) fn read(directory: &Path) -> Result<(Table, Given), Error> {
+    let table = Durable::new(directory, TABLE).peek()?.unwrap_or_default();
+    let given = Durable::new(directory, CERTIFICATES).peek()?.unwrap_or_default();
+    Ok((table, given))
+}
+
 impl Saved {
     /// Opens and locks the directory, and makes it if it is missing.
     pub(crate) fn open(directory: &Path) -> Result<Self, Error> {
@@ -37,8 +48,8 @@ impl Saved {
         let lock = lock.map_err(failed("the lock file cannot be opened"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self {
-                table: Durable::new(directory, "table"),
-                certificates: Durable::new(directory, "certificates"),
+                table: Durable::new(directory, TABLE),
+                certificates: Durable::new(directory, CERTIFICATES),
                 _lock: lock,
             }),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Taken { path: directory.to_owned() }),

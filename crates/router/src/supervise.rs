@@ -1,31 +1,28 @@
 //! The supervisor: binds the listening sockets once and keeps a worker process on them, so that clients wait while it starts again
-//! instead of being refused.
+//! instead of being refused; and puts a newer program in its place without that anybody has to wait.
 //!
-//! It serves nothing and parses nothing: the less it does, the less it can die of.
+//! It serves nothing and parses nothing that others say: the less it does, the less it can die of.
 
 use crate::{
+    channel::{self, Channel, Command, Report},
+    child::Child,
     error::Error,
     listeners::Sockets,
-    options::Options,
-    router::{Signals, runtime},
+    options::{Limits, Options},
+    process::Signals,
+    router::runtime,
+    succession,
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, setsid},
-};
+use futures_util::future::select_all;
+use nix::unistd::setsid;
 use std::{
     ffi::OsString,
     io,
-    os::{fd::OwnedFd, unix::net::UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     pin::pin,
-    process::Stdio,
     time::{Duration, Instant},
 };
-use tokio::{
-    process::{Child, Command},
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, sleep_until, timeout};
 
 /// The first wait before a worker is started again, and the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
@@ -42,6 +39,9 @@ const BIND_FOR: Duration = Duration::from_secs(30);
 /// Binds `options.http`, then keeps a worker running until SIGTERM or SIGINT, which it passes on. The worker is this very program with the arguments `argv`: they must
 /// lead to [`crate::run`] with the same options and `inherited: true`. It makes a session of its own, so that it outlives whoever started it.
 ///
+/// An upgrade that was asked for (see [`crate::upgrade()`]) starts a worker of the program that is installed now beside the old one, changes over when the new
+/// one is ready, and then puts the new program in the supervisor's place, too: same process, same sockets, same workers.
+///
 /// # Errors
 /// If the sockets cannot be had, or no worker can be started at all.
 pub fn supervise(options: &Options, argv: &[OsString]) -> Result<(), Error> {
@@ -52,16 +52,234 @@ pub fn supervise(options: &Options, argv: &[OsString]) -> Result<(), Error> {
         std::env::current_exe().map_err(|source| Error::Start { part: "a worker process", source })?;
     runtime.block_on(async {
         let signals = Signals::new()?;
-        let sockets = bind_patiently(options).await?;
-        let keeper = Keeper { program, argv, sockets, drain: options.limits.drain };
-        keeper.keep(signals).await
+        let mut supervisor = Supervisor {
+            program,
+            argv,
+            limits: options.limits.clone(),
+            sockets: Sockets::default(),
+            serving: None,
+            retired: Vec::new(),
+            again: Again { began: Instant::now(), wait: BACK_OFF.0, at: Some(Instant::now()) },
+        };
+        supervisor.settle_in(options).await?;
+        supervisor.keep(signals).await
     })
+}
+
+/// The supervisor and all that it holds.
+pub(crate) struct Supervisor<'a> {
+    program: PathBuf,
+    argv: &'a [OsString],
+    limits: Limits,
+    pub(crate) sockets: Sockets,
+    /// The worker that accepts clients.
+    pub(crate) serving: Option<Child>,
+    /// Those that accept nobody any more, oldest first.
+    pub(crate) retired: Vec<Child>,
+    again: Again,
+}
+
+/// When the next worker is started, if none serves.
+struct Again {
+    began: Instant,
+    wait: Duration,
+    at: Option<Instant>,
+}
+
+/// What the supervisor has to act on.
+enum Event {
+    /// It is time to start a worker.
+    Start,
+    /// The worker that serves says something; nothing if it is gone.
+    Serving(Option<Report>),
+    /// A retired one does.
+    Retired(usize, Option<Report>),
+    /// The oldest retired one has had its time.
+    Overdue,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Takes over what a predecessor left in the standard input, or begins with sockets of its own.
+    async fn settle_in(&mut self, options: &Options) -> Result<(), Error> {
+        match channel::inherited().map_err(Error::Inherit)? {
+            Some(end) => {
+                let channel = Channel::new(end).map_err(Error::Inherit)?;
+                succession::inherit(self, &channel).await.map_err(Error::Inherit)?;
+                if self.serving.is_some() {
+                    self.again.at = None;
+                }
+            }
+            None => {
+                self.sockets = bind_patiently(options).await?;
+                // The caller must hear of it if the very first one does not start.
+                self.start().await.map_err(|source| Error::Start { part: "a worker process", source })?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn keep(mut self, mut signals: Signals) -> Result<(), Error> {
+        let mut stop = pin!(signals.next());
+        loop {
+            let event = tokio::select! {
+                why = &mut stop => return self.stop(why).await,
+                event = self.next() => event,
+            };
+            tokio::select! {
+                why = &mut stop => return self.stop(why).await,
+                () = self.act(event) => (),
+            }
+        }
+    }
+
+    async fn next(&self) -> Event {
+        let serving = async {
+            match (&self.serving, self.again.at) {
+                (Some(child), _) => Event::Serving(child.hear().await),
+                (None, Some(at)) => {
+                    sleep_until(at.into()).await;
+                    Event::Start
+                }
+                (None, None) => std::future::pending().await,
+            }
+        };
+        let retired = async {
+            if self.retired.is_empty() {
+                return std::future::pending().await;
+            }
+            let all = self.retired.iter().map(|child| Box::pin(child.hear()));
+            let (report, index, _) = select_all(all).await;
+            Event::Retired(index, report)
+        };
+        let overdue = async {
+            let Some(since) = self.retired.first().and_then(|child| child.retired) else {
+                return std::future::pending().await;
+            };
+            sleep_until((since + self.limits.retirement).into()).await;
+            Event::Overdue
+        };
+        tokio::select! { event = serving => event, event = retired => event, event = overdue => event }
+    }
+
+    async fn act(&mut self, event: Event) {
+        match event {
+            Event::Start => {
+                if let Err(error) = self.start().await {
+                    tracing::error!(%error, "no worker can be started");
+                    self.start_later();
+                }
+            }
+            Event::Serving(None) => {
+                if let Some(child) = self.serving.take() {
+                    child.bury();
+                }
+                self.start_later();
+            }
+            Event::Serving(Some(Report::Upgrade)) => self.upgrade().await,
+            Event::Serving(Some(report)) => tracing::debug!(?report, "a worker says what it was not asked"),
+            Event::Retired(index, None) => self.retired.remove(index).bury(),
+            Event::Retired(index, Some(Report::Finished)) => {
+                self.retired[index].finished = true;
+                self.dismiss().await;
+            }
+            Event::Retired(..) => (),
+            Event::Overdue => self.end_oldest().await,
+        }
+        if self.retired.first().is_some_and(|oldest| oldest.finished) {
+            self.dismiss().await;
+        }
+    }
+
+    /// A retired worker hands on to the ones before it what it is told, so it goes after them.
+    async fn dismiss(&self) {
+        for child in self.retired.iter().take_while(|child| child.finished) {
+            child.tell(&Command::End, &[]).await;
+        }
+    }
+
+    async fn end_oldest(&mut self) {
+        if self.retired.is_empty() {
+            return;
+        }
+        let child = self.retired.remove(0);
+        tracing::info!(
+            pid = child.pid.as_raw(),
+            "a retired worker still has clients after its time: it ends"
+        );
+        child.terminate();
+        let _ = timeout(self.limits.drain + GRACE, ended(&child)).await;
+        child.bury();
+    }
+
+    async fn start(&mut self) -> io::Result<()> {
+        let child = Child::start(self.program(), self.argv, &self.sockets, false).await?;
+        self.serving = Some(child);
+        (self.again.began, self.again.at) = (Instant::now(), None);
+        Ok(())
+    }
+
+    fn start_later(&mut self) {
+        if self.again.began.elapsed() >= SETTLED {
+            self.again.wait = BACK_OFF.0;
+        }
+        let wait = self.again.wait;
+        tracing::error!(?wait, "the router's worker ended: another one is started");
+        self.again.at = Some(Instant::now() + wait);
+        self.again.wait = (wait * 2).min(BACK_OFF.1);
+    }
+
+    /// A newer program in the same place is taken; one that is gone is not missed.
+    fn program(&self) -> &Path {
+        if self.program.exists() { &self.program } else { Path::new("/proc/self/exe") }
+    }
+
+    async fn upgrade(&mut self) {
+        let Some(old) = self.serving.take() else { return };
+        tracing::info!("the router is to be upgraded");
+        match succession::change_over(old, self.program(), self.argv, &self.sockets).await {
+            Ok((old, heir)) => {
+                tracing::info!(pid = heir.pid.as_raw(), "another worker serves, the old one retires");
+                self.serving = Some(heir);
+                (self.again.began, self.again.wait) = (Instant::now(), BACK_OFF.0);
+                old.tell(&Command::Upgraded { error: None }, &[]).await;
+                self.retired.push(old);
+                let error = succession::exec(self, self.program()).await;
+                tracing::error!(%error, "the new program cannot be the supervisor: the old one goes on");
+            }
+            Err((old, error)) => {
+                tracing::error!(error, "the router is not upgraded, and serves as before");
+                old.tell(&Command::Upgraded { error: Some(error) }, &[]).await;
+                self.serving = Some(old);
+            }
+        }
+    }
+
+    async fn stop(mut self, why: &str) -> Result<(), Error> {
+        tracing::info!(why, "the supervisor stops its workers");
+        let all: Vec<Child> = self.retired.drain(..).chain(self.serving.take()).collect();
+        all.iter().for_each(Child::terminate);
+        let gone = async {
+            for child in &all {
+                ended(child).await;
+            }
+        };
+        if timeout(self.limits.drain + GRACE, gone).await.is_err() {
+            tracing::error!("a worker did not stop in time: it is killed");
+        }
+        all.into_iter().for_each(Child::bury);
+        Ok(())
+    }
+}
+
+/// Waits until it is gone.
+async fn ended(child: &Child) {
+    while child.hear().await.is_some() {}
 }
 
 async fn bind_patiently(options: &Options) -> Result<Sockets, Error> {
     let deadline = Instant::now() + BIND_FOR;
     loop {
-        match Sockets::bind(&options.http, &options.https) {
+        match Sockets::bind(&options.http, &options.https, options.worker_count()) {
             Err(Error::Listen { source, .. })
                 if source.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline =>
             {
@@ -69,67 +287,5 @@ async fn bind_patiently(options: &Options) -> Result<Sockets, Error> {
             }
             bound => return bound,
         }
-    }
-}
-
-struct Keeper<'a> {
-    program: PathBuf,
-    argv: &'a [OsString],
-    sockets: Sockets,
-    drain: Duration,
-}
-
-impl Keeper<'_> {
-    async fn keep(&self, signals: Signals) -> Result<(), Error> {
-        let mut stop = pin!(signals.next());
-        let mut wait = BACK_OFF.0;
-        let mut first = true;
-        loop {
-            let began = Instant::now();
-            let ended = match self.start() {
-                Ok((mut child, _channel)) => tokio::select! {
-                    why = &mut stop => return self.stop(child, why).await,
-                    ended = child.wait() => ended,
-                },
-                // The very first one: the caller must hear of it. Later ones: memory may be short for a moment.
-                Err(error) if first => return Err(Error::Start { part: "a worker process", source: error }),
-                Err(error) => Err(error),
-            };
-            first = false;
-            if began.elapsed() >= SETTLED {
-                wait = BACK_OFF.0;
-            }
-            tracing::error!(?ended, ?wait, "the router's worker ended: another one is started");
-            tokio::select! {
-                _ = &mut stop => return Ok(()),
-                () = sleep(wait) => (),
-            }
-            wait = (wait * 2).min(BACK_OFF.1);
-        }
-    }
-
-    /// Starts a worker with the sockets in its standard input. The channel must be kept: its end is the end of the worker.
-    fn start(&self) -> io::Result<(Child, UnixStream)> {
-        let (ours, theirs) = UnixStream::pair()?;
-        self.sockets.give(&ours)?;
-        // A newer program in the same place is taken; one that is gone is not missed.
-        let program =
-            if self.program.exists() { self.program.clone() } else { PathBuf::from("/proc/self/exe") };
-        let mut command = Command::new(program);
-        command.args(self.argv).stdin(Stdio::from(OwnedFd::from(theirs)));
-        Ok((command.spawn()?, ours))
-    }
-
-    async fn stop(&self, mut child: Child, why: &str) -> Result<(), Error> {
-        tracing::info!(why, "the supervisor stops its worker");
-        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            // It may be gone already.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        if timeout(self.drain + GRACE, child.wait()).await.is_err() {
-            tracing::error!("the worker did not stop in time: it is killed");
-            let _ = child.kill().await;
-        }
-        Ok(())
     }
 }

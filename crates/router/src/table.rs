@@ -18,6 +18,10 @@ use teal_core::{
     id::AppId,
     route::{self, Absent, AppRoute, Backend, Table},
 };
+use tokio::{sync::watch, time::timeout};
+
+/// Requests are held for this long at most.
+const HELD: Duration = Duration::from_secs(6);
 
 /// One instance that takes requests, as long as it is in its app's route.
 #[derive(Debug)]
@@ -68,7 +72,7 @@ impl Drop for Busy {
 }
 
 /// An environment that takes traffic.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
     /// Its counts.
     pub(crate) counters: Arc<Counters>,
@@ -76,7 +80,7 @@ pub(crate) struct Target {
 }
 
 /// One app's route, immutable.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct App {
     /// For pages.
     pub(crate) name: String,
@@ -84,6 +88,8 @@ pub(crate) struct App {
     pub(crate) absent: Option<Absent>,
     /// Requests in clear text are sent to `https`.
     pub(crate) force_https: bool,
+    /// The route is about to change elsewhere: requests wait for [`Directory::released`] and look again.
+    pub(crate) held: bool,
     domains: Vec<String>,
     live: Option<Target>,
     standby: Option<Target>,
@@ -129,6 +135,13 @@ fn least_busy(peers: &[Arc<Peer>], tried: &[Arc<Peer>], fits: impl Fn(&Peer) -> 
 #[derive(Debug)]
 struct Slot(ArcSwap<App>);
 
+impl Slot {
+    fn hold(&self, held: bool) {
+        let app = self.0.load();
+        self.0.store(Arc::new(App { held, ..App::clone(&app) }));
+    }
+}
+
 type Hosts = HashMap<Box<str>, Arc<Slot>>;
 
 /// What every worker looks requests up in.
@@ -136,6 +149,8 @@ type Hosts = HashMap<Box<str>, Arc<Slot>>;
 pub(crate) struct Directory {
     hosts: ArcSwap<Hosts>,
     slots: Mutex<BTreeMap<AppId, Arc<Slot>>>,
+    /// Told of every change, for those who wait for one.
+    changes: watch::Sender<()>,
     started: Instant,
     /// Counts per environment.
     pub(crate) traffic: Registry,
@@ -147,6 +162,7 @@ impl Directory {
         Self {
             hosts: ArcSwap::default(),
             slots: Mutex::default(),
+            changes: watch::Sender::new(()),
             started: Instant::now(),
             traffic: Registry::default(),
         }
@@ -190,6 +206,31 @@ impl Directory {
         if domains_differ {
             self.hosts.store(Arc::new(index(&slots)));
         }
+        self.changes.send_replace(());
+    }
+
+    /// From now on requests for these apps wait until their routes are changed, or all are let go.
+    pub(crate) fn hold(&self, apps: &[AppId]) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        apps.iter().filter_map(|id| slots.get(id)).for_each(|slot| slot.hold(true));
+    }
+
+    /// Lets go of all requests that wait.
+    pub(crate) fn release(&self) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.values().filter(|slot| slot.0.load().held).for_each(|slot| slot.hold(false));
+        self.changes.send_replace(());
+    }
+
+    /// Waits until requests for this domain are not held any more. Nobody waits for long: whoever held them has gone, then.
+    pub(crate) async fn released(&self, host: &str) {
+        let mut changes = self.changes.subscribe();
+        let released =
+            async { while self.find(host).is_some_and(|app| app.held) && changes.changed().await.is_ok() {} };
+        if timeout(HELD, released).await.is_err() {
+            tracing::warn!(host, "a change was announced and did not come: requests go on by the old route");
+            self.release();
+        }
     }
 
     /// Says whether the index of host names must be made again.
@@ -230,6 +271,7 @@ impl Directory {
             name: route.name.clone(),
             absent: route.absent,
             force_https: route.force_https,
+            held: false,
             domains: route.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
             live: route.live.as_ref().map(target),
             standby: route.standby.as_ref().map(target),

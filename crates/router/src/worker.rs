@@ -43,6 +43,9 @@ const LAST_TASKS: Duration = Duration::from_secs(8);
 pub(crate) enum Order {
     /// The table changed: confirm.
     Settle(oneshot::Sender<()>),
+    /// Accept nobody any more, and ask each client to come back on another connection; those that are silent may stay so for as long as always. The
+    /// thread ends by itself when nobody is left.
+    Retire,
     /// Accept nobody any more, let go of clients that have nothing in flight.
     Rest,
     /// End; connections that are still there have a last moment.
@@ -81,10 +84,31 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     /// Proxies in front of us.
     pub(crate) trusted: Vec<IpAddr>,
+    /// Cancelled when the worker takes no new connections, and answers each request as its connection's last.
+    pub(crate) leaving: CancellationToken,
     /// Cancelled when the worker takes no new requests.
     pub(crate) stopping: CancellationToken,
     /// Connections and upgraded streams.
     pub(crate) tasks: TaskTracker,
+}
+
+impl Worker {
+    /// Accepts nobody any more.
+    fn leave(&self) {
+        self.leaving.cancel();
+        self.tasks.close();
+    }
+
+    /// And has no use for silent clients, either.
+    fn rest(&self) {
+        self.leave();
+        self.stopping.cancel();
+    }
+
+    /// Each answer is the last one on its connection.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
+    }
 }
 
 /// The handle of a worker's thread.
@@ -116,6 +140,7 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
         tls: plan.tls,
         pool: Pool::new(limits.connect, limits.pooled),
         trusted: plan.trusted,
+        leaving: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
         limits,
@@ -136,14 +161,16 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
                     // Nobody waits for it any more: then nobody needs it.
                     let _ = done.send(());
                 }
-                Some(Order::Rest) => worker.stopping.cancel(),
+                Some(Order::Retire) => worker.leave(),
+                Some(Order::Rest) => worker.rest(),
                 Some(Order::End) | None => break,
             },
             _ = sweep.tick() => worker.pool.sweep(),
+            // Not before it was closed, that is, when nobody can come any more.
+            () = worker.tasks.wait() => return,
         }
     }
-    worker.stopping.cancel();
-    worker.tasks.close();
+    worker.rest();
     let _ = timeout(LAST_TASKS, worker.tasks.wait()).await;
 }
 
@@ -152,7 +179,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: A
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot use its listening socket"),
     };
-    let stopping = worker.stopping.clone();
+    let leaving = worker.leaving.clone();
     let accepting = async {
         while let Ok(place) = Arc::clone(&room).acquire_owned().await {
             match listener.accept().await {
@@ -172,7 +199,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: A
         }
     };
     // An accepted connection is never dropped here: accepting yields only while it has none.
-    stopping.run_until_cancelled(accepting).await;
+    leaving.run_until_cancelled(accepting).await;
 }
 
 async fn recover(error: &io::Error) {

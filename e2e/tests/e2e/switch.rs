@@ -39,6 +39,31 @@ fn many_deployments_in_a_row_lose_no_request() -> Result<()> {
 }
 
 #[test]
+fn upgrades_of_the_router_between_and_during_deployments_lose_no_request() -> Result<()> {
+    let host = Host::start(&Options { secure: true, ..Options::default() })?;
+    let repository = app(&host, "shop", quick())?;
+    push_well(&repository, "v0")?;
+    let mut rig = Rig::start(&host, "shop", LOAD)?;
+    for round in 1..=3 {
+        let pushed = std::thread::scope(|scope| {
+            let pushing = scope.spawn(|| push_well(&repository, &format!("v{round}")));
+            host.upgrade_router()?;
+            pushing.join().map_err(|_| anyhow::anyhow!("the push panicked"))?
+        });
+        pushed?;
+        let (before, _) = rig.standing()?;
+        until("enough requests after the upgrade", || {
+            rig.standing().ok().filter(|(requests, _)| requests - before > 300)
+        })?;
+        host.upgrade_router()?;
+    }
+    let report = rig.stop()?;
+    report.expect_nothing_lost();
+    assert_eq!(report.violations, 0);
+    Ok(())
+}
+
+#[test]
 fn traffic_survives_the_servers_death() -> Result<()> {
     let mut host = Host::start(&Options { secure: true, ..Options::default() })?;
     let repository = app(&host, "shop", quick())?;

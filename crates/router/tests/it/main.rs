@@ -12,5 +12,6 @@ mod rig;
 mod secure;
 mod smuggling;
 mod streams;
+mod succession;
 mod supervisor;
 mod switch;

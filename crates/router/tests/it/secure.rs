@@ -30,10 +30,10 @@ use tokio_rustls::{
 
 /// Certificates of one test, all of which its clients trust.
 #[derive(Default)]
-struct Trust(Vec<Certificate>);
+pub(crate) struct Trust(Vec<Certificate>);
 
 impl Trust {
-    fn make(&mut self, names: &[&str]) -> Certificate {
+    pub(crate) fn make(&mut self, names: &[&str]) -> Certificate {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names.clone()).expect("makes");
         let key = PrivateKey::new(made.signing_key.serialize_pem());
@@ -42,7 +42,7 @@ impl Trust {
         certificate
     }
 
-    fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+    pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for certificate in &self.0 {
             let der = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
@@ -228,9 +228,9 @@ fn a_client_that_never_shakes_hands_is_let_go() {
     assert_ne!(answer.get(..5), Some(&b"HTTP/"[..]), "no plain answer on a TLS port");
 }
 
-type H2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+pub(crate) type H2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
-async fn h2(address: SocketAddr, trust: &Trust) -> H2 {
+pub(crate) async fn h2(address: SocketAddr, trust: &Trust) -> H2 {
     let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
     let name = ServerName::try_from("shop.test").expect("a name");
     let stream: TlsStream<_> =
@@ -244,13 +244,13 @@ async fn h2(address: SocketAddr, trust: &Trust) -> H2 {
     sender
 }
 
-fn request(method: &str, body: &[u8]) -> Request<Full<Bytes>> {
+pub(crate) fn request(method: &str, body: &[u8]) -> Request<Full<Bytes>> {
     let request = Request::builder().method(method).uri("https://shop.test/path?q").version(Version::HTTP_2);
     let request = request.header("cookie", "a=1").header("cookie", "b=2");
     request.body(Full::new(Bytes::copy_from_slice(body))).expect("legal")
 }
 
-async fn ask(sender: &H2, request: Request<Full<Bytes>>) -> (u16, Vec<u8>) {
+pub(crate) async fn ask(sender: &H2, request: Request<Full<Bytes>>) -> (u16, Vec<u8>) {
     let response = sender.clone().send_request(request).await.expect("answers");
     let status = response.status().as_u16();
     (status, response.into_body().collect().await.expect("whole").to_bytes().to_vec())

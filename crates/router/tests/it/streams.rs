@@ -13,19 +13,19 @@ use std::{
 };
 use tokio_tungstenite::tungstenite::{self, Message, WebSocket, protocol::CloseFrame};
 
-fn socket(address: SocketAddr) -> WebSocket<TcpStream> {
+pub(crate) fn socket(address: SocketAddr) -> WebSocket<TcpStream> {
     let stream = TcpStream::connect(address).expect("connects");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("sets");
     tungstenite::client("ws://shop.test/chat", stream).expect("upgrades").0
 }
 
-fn say(socket: &mut WebSocket<TcpStream>, text: &str) -> String {
+pub(crate) fn say(socket: &mut WebSocket<TcpStream>, text: &str) -> String {
     socket.send(Message::text(text)).expect("sends");
     socket.read().expect("an answer").into_text().expect("text").to_string()
 }
 
 /// The close frame, and that the connection ends in good order behind it.
-fn closed(socket: &mut WebSocket<TcpStream>) -> Option<CloseFrame> {
+pub(crate) fn closed(socket: &mut WebSocket<TcpStream>) -> Option<CloseFrame> {
     let Message::Close(frame) = socket.read().expect("a close frame") else { panic!("not a close frame") };
     assert!(matches!(socket.read(), Err(tungstenite::Error::ConnectionClosed)));
     frame

@@ -16,7 +16,7 @@ use std::{
     thread::spawn,
 };
 use teal_core::control::{Reply, Request, VERSION};
-use teal_router::Ready;
+use teal_router::{Options, Ready};
 
 /// Names the directory; set in the processes that the tests start, and only there.
 const PLACE: &str = "TEAL_TEST_ROUTER";
@@ -25,19 +25,26 @@ fn place() -> Option<PathBuf> {
     std::env::var_os(PLACE).map(PathBuf::from)
 }
 
+/// With TLS, too.
+fn everywhere(place: &Path) -> Options {
+    let mut options = options(place);
+    options.https = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+    options
+}
+
 /// Not a test of its own: the supervisor's process.
 #[test]
 fn supervisor_process() {
     let Some(place) = place() else { return };
     let argv = ["--exact", "supervisor::worker_process", "--nocapture"].map(Into::into);
-    teal_router::supervise(&options(&place), &argv).expect("supervises");
+    teal_router::supervise(&everywhere(&place), &argv).expect("supervises");
 }
 
 /// Not a test of its own: the worker's process.
 #[test]
 fn worker_process() {
     let Some(place) = place() else { return };
-    let mut options = options(&place);
+    let mut options = everywhere(&place);
     options.inherited = true;
     options.ready = Ready::File(place.join("ready"));
     teal_router::run(options).expect("runs");
@@ -47,16 +54,22 @@ pub(crate) struct Supervised {
     directory: tempfile::TempDir,
     supervisor: Child,
     worker: Option<Pid>,
+    https: Option<SocketAddr>,
 }
 
 impl Supervised {
     pub(crate) fn start() -> Self {
+        Self::of(&std::env::current_exe().expect("this binary"))
+    }
+
+    /// The program, which is this binary, in whatever place.
+    pub(crate) fn of(program: &Path) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new(std::env::current_exe().expect("this binary"));
+        let mut command = Command::new(program);
         command.args(["--exact", "supervisor::supervisor_process", "--nocapture"]);
         command.env(PLACE, directory.path()).stdout(Stdio::null()).stderr(Stdio::null());
         let supervisor = command.spawn().expect("starts");
-        let mut supervised = Self { directory, supervisor, worker: None };
+        let mut supervised = Self { directory, supervisor, worker: None, https: None };
         supervised.wait_for_worker();
         supervised
     }
@@ -72,13 +85,19 @@ impl Supervised {
             ready.exists() && std::os::unix::net::UnixStream::connect(&socket).is_ok()
         });
         let mut control = Control::connect(&socket);
-        let Reply::Hello { http, pid, .. } =
+        let Reply::Hello { http, https, pid, .. } =
             control.ask(&Request::Hello { version: VERSION, requires: vec![] })
         else {
             panic!("no hello");
         };
         self.worker = Some(Pid::from_raw(i32::try_from(pid).expect("a process")));
+        self.https = https.first().copied();
         http[0]
+    }
+
+    /// Where TLS is served.
+    pub(crate) fn https(&self) -> SocketAddr {
+        self.https.expect("known")
     }
 
     /// The worker's process.
