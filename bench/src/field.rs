@@ -1,21 +1,19 @@
 //! The run: everything is up at once, and each round loads every program for a moment, in the other order every other round.
 
 use crate::{
-    Run, cpu, idle,
+    Run,
+    client::Trust,
+    cpu, idle,
     load::Load,
-    peers::{self, Peer, domain},
-    rows, switching,
+    peers::{self, Peer, Setting, domain},
+    rows::{self, Work},
+    switching,
     table::{self, Cell},
 };
 use anyhow::Result;
 use std::{
-    net::SocketAddr,
-    path::Path,
     process::{Child, Command},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 use teal_core::route::Colour;
@@ -39,21 +37,30 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     command.args(["upstream", &address.to_string()]);
     cpu::pin(&mut command, cpu::OTHERS)?;
     let _upstream = Upstream(command.spawn()?);
-    let peers = peers::all(run, address, directory.path())?;
+    let trust = Trust::new(directory.path())?;
+    let (apps, domains) = (run.apps, run.domains);
+    let setting = Setting { apps, domains, upstream: address, trust, directory: directory.path() };
+    let peers = peers::all(run, &setting)?;
     println!(
-        "{} rounds of {} s for each program, {} apps in each table; proxies on core {}, client and upstream on core {}",
+        "{} rounds of {} s for each program, {} apps with {} domains in each table; proxies on core {}, client and upstream on core {}",
         run.rounds,
         run.seconds,
         run.apps,
+        run.apps * run.domains,
         cpu::PROXIES,
         cpu::OTHERS
     );
     let wanted = |name: &str| run.only.as_ref().is_none_or(|only| name.contains(only.as_str()));
-    for row in rows::all().into_iter().filter(|row| wanted(row.name)) {
-        table::print(row.name, &measure(run, &peers, &row.load)?);
+    let mut rows = rows::all();
+    rows.push(rows::everywhere(run.apps * run.domains));
+    for row in rows.into_iter().filter(|row| wanted(row.name)) {
+        table::print(row.name, &measure(run, &peers, &row.work)?);
     }
-    if wanted("switch") {
-        switched(run, &peers, address, directory.path())?;
+    if wanted("constant rate") {
+        paced(run, &peers)?;
+    }
+    if run.switching > 0 && wanted("switch") {
+        switched(run, &peers, &setting)?;
     }
     if wanted("memory") {
         memory(&peers)?;
@@ -61,17 +68,32 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     Ok(())
 }
 
-fn measure(run: &Run, peers: &[Peer], load: &Load) -> Result<Vec<(String, Cell)>> {
+/// 60 % of what the slowest of the programs that users would choose can do, for all of them.
+fn paced(run: &Run, peers: &[Peer]) -> Result<()> {
+    let load = Load { path: "/", connections: 64, close: false };
+    let mut least = f64::MAX;
+    for peer in peers.iter().filter(|peer| ["teal", "nginx", "haproxy"].contains(&peer.name.as_str())) {
+        let runs = (0..3).map(|_| load.run(peer.address, &domain(0), 1)).collect::<Result<Vec<_>>>()?;
+        least = least.min(table::median(runs.iter().map(|run| run.requests / run.seconds).collect()));
+    }
+    let row = rows::paced(0.6 * least);
+    println!("\n{:.0} requests a second:", 0.6 * least);
+    table::print(row.name, &measure(run, peers, &row.work)?);
+    Ok(())
+}
+
+fn measure(run: &Run, peers: &[Peer], work: &Work) -> Result<Vec<(String, Cell)>> {
+    let peers: Vec<&Peer> = peers.iter().filter(|peer| work.fits(peer)).collect();
     let mut cells: Vec<(String, Cell)> =
         peers.iter().map(|peer| (peer.name.clone(), Cell::default())).collect();
     for round in 0..run.rounds {
         for turn in 0..peers.len() {
             let index = if round % 2 == 0 { turn } else { peers.len() - 1 - turn };
-            let peer = &peers[index];
+            let peer = peers[index];
             // A quarter of the table in turn, so that no look-up is always the same.
-            let host = domain((round * 251) % run.apps);
+            let app = (round * 251) % run.apps;
             let before = cpu::seconds(&peer.pids);
-            let outcome = load.run(peer.address, &host, run.seconds)?;
+            let outcome = work.run(peer, app, run.seconds)?;
             let used = cpu::seconds(&peer.pids) - before;
             let cell = &mut cells[index].1;
             cell.cpu_us.push(used * 1e6 / outcome.requests.max(1.0));
@@ -82,32 +104,36 @@ fn measure(run: &Run, peers: &[Peer], load: &Load) -> Result<Vec<(String, Cell)>
 }
 
 /// The first row again, while one app is switched every second: nothing may fail.
-fn switched(run: &Run, peers: &[Peer], upstream: SocketAddr, directory: &Path) -> Result<()> {
+fn switched(run: &Run, peers: &[Peer], setting: &Setting<'_>) -> Result<()> {
     let Some(teal) = peers.first() else { return Ok(()) };
-    let over = Arc::new(AtomicBool::new(false));
-    let mut control = switching::Control::connect(&switching::socket(directory, &teal.name))?;
-    let ended = Arc::clone(&over);
-    let switcher = std::thread::spawn(move || -> Result<Vec<f64>> {
-        let mut times = Vec::new();
-        let mut colour = Colour::Green;
-        while !ended.load(Ordering::Relaxed) {
-            times.push(control.switch(upstream, colour)?.as_secs_f64() * 1e3);
-            colour = colour.other();
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        Ok(times)
-    });
+    let over = AtomicBool::new(false);
+    let mut control = switching::Control::connect(&switching::socket(setting.directory, &teal.name))?;
     let load = Load { path: "/", connections: 64, close: false };
-    let outcome = load.run(teal.address, &domain(0), (run.rounds as u64 * run.seconds).max(5));
-    over.store(true, Ordering::Relaxed);
-    let mut times = switcher.join().map_err(|_| anyhow::anyhow!("the switcher broke"))??;
-    let outcome = outcome?;
-    times.sort_by(f64::total_cmp);
-    let last = times.last().copied().unwrap_or(0.0);
+    let (times, outcome) = std::thread::scope(|scope| {
+        let ended = &over;
+        let switcher = scope.spawn(move || -> Result<Vec<f64>> {
+            let (mut times, mut colour) = (Vec::new(), Colour::Green);
+            while !ended.load(Ordering::Relaxed) {
+                times.push(control.switch(setting, colour)?.as_secs_f64() * 1e3);
+                colour = colour.other();
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            Ok(times)
+        });
+        let outcome = load.run(teal.address, &domain(0), run.switching);
+        over.store(true, Ordering::Relaxed);
+        let times = switcher.join().map_err(|_| anyhow::anyhow!("the switcher broke"))??;
+        anyhow::Ok((times, outcome?))
+    })?;
+    let mut sorted = times.clone();
+    sorted.sort_by(f64::total_cmp);
+    let at = |share: f64| sorted.get((sorted.len() as f64 * share) as usize).or(sorted.last()).copied();
     println!(
-        "\na switch every second: {} switches, acknowledged after {:.1} ms (slowest {last:.1}); {:.0} requests, {:.0} failed",
+        "\na switch every second: {} switches, acknowledged after {:.1} ms (median), {:.1} (p99), {:.1} (slowest); {:.0} requests, {:.0} failed",
         times.len(),
-        table::median(times.clone()),
+        table::median(times),
+        at(0.99).unwrap_or(0.0),
+        at(1.0).unwrap_or(0.0),
         outcome.requests,
         outcome.errors
     );

@@ -24,7 +24,7 @@ pub(crate) struct Outcome {
 }
 
 /// Eight lines as a browser sends them.
-const HEADERS: [&str; 7] = [
+pub(crate) const HEADERS: [&str; 7] = [
     "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
     "Accept-Language: en-US,en;q=0.5",

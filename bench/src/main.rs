@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to the person who started it")]
 
 mod bare;
+mod client;
 mod cpu;
 mod field;
 mod idle;
@@ -64,6 +65,12 @@ pub(crate) struct Run {
     /// Apps in each routing table.
     #[arg(long, default_value_t = 1_000)]
     apps: usize,
+    /// Domains of each app.
+    #[arg(long, default_value_t = 1)]
+    domains: usize,
+    /// How long the row with switches takes; 0 leaves it out.
+    #[arg(long, default_value_t = 60)]
+    switching: u64,
     /// Only rows whose name holds this text.
     #[arg(long)]
     only: Option<String>,

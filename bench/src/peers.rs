@@ -1,7 +1,7 @@
 //! The programs that are measured, configured as their own documentation advises for a proxy: kept connections to the upstream, no access
 //! log, one worker. Their configurations are in `bench/peers`.
 
-use crate::{Run, cpu};
+use crate::{Run, client::Trust, cpu};
 use anyhow::{Context, Result, bail};
 use std::{
     fs,
@@ -15,6 +15,9 @@ use std::{
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) address: SocketAddr,
+    /// Where it serves TLS, if it does.
+    pub(crate) tls: Option<SocketAddr>,
+    pub(crate) trust: Trust,
     pub(crate) pids: Vec<u32>,
     child: Child,
 }
@@ -26,7 +29,13 @@ pub(crate) fn domain(number: usize) -> String {
 
 impl Peer {
     /// Starts a program on the proxies' core and waits until it listens.
-    pub(crate) fn start(name: &str, mut command: Command, address: SocketAddr, log: &Path) -> Result<Self> {
+    pub(crate) fn start(
+        name: &str,
+        mut command: Command,
+        (address, tls): (SocketAddr, Option<SocketAddr>),
+        trust: &Trust,
+        log: &Path,
+    ) -> Result<Self> {
         let environment: Vec<_> =
             command.get_envs().map(|(k, v)| (k.to_owned(), v.map(ToOwned::to_owned))).collect();
         cpu::pin(&mut command, cpu::PROXIES)?;
@@ -37,7 +46,8 @@ impl Peer {
         let errors = output.try_clone()?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let child = child.with_context(|| format!("{name} does not start"))?;
-        let mut peer = Self { name: name.to_owned(), address, pids: Vec::new(), child };
+        let mut peer =
+            Self { name: name.to_owned(), address, tls, trust: trust.clone(), pids: Vec::new(), child };
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
             if begin.elapsed() > Duration::from_secs(30) || peer.child.try_wait()?.is_some() {
@@ -67,20 +77,43 @@ pub(crate) fn free() -> Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-/// All programs but those that are left out.
-pub(crate) fn all(run: &Run, upstream: SocketAddr, directory: &Path) -> Result<Vec<Peer>> {
-    let mut peers = vec![crate::switching::teal("teal", &run.teal, run.apps, upstream, directory)?];
-    if let Some(program) = &run.against {
-        peers.push(crate::switching::teal("teal-before", program, run.apps, upstream, directory)?);
+/// What every program is configured with.
+pub(crate) struct Setting<'a> {
+    pub(crate) apps: usize,
+    /// Domains of each app.
+    pub(crate) domains: usize,
+    pub(crate) upstream: SocketAddr,
+    pub(crate) trust: Trust,
+    pub(crate) directory: &'a Path,
+}
+
+impl Setting<'_> {
+    /// Every domain with the number of its app.
+    fn each_domain(&self, line: impl Fn(&str, usize) -> String) -> String {
+        let lines = (0..self.apps * self.domains).map(|n| line(&domain(n), n % self.apps) + "\n");
+        lines.collect()
     }
-    type Make = fn(usize, SocketAddr, SocketAddr, &Path) -> Result<Command>;
-    let others: [(&str, Make); 4] =
-        [("nginx", nginx), ("haproxy", haproxy), ("caddy", caddy), ("bare", bare)];
-    for (name, make) in
-        others.into_iter().filter(|(name, _)| !run.without.iter().any(|without| without == name))
-    {
+}
+
+/// All programs but those that are left out.
+pub(crate) fn all(run: &Run, setting: &Setting<'_>) -> Result<Vec<Peer>> {
+    let mut peers = vec![crate::switching::teal("teal", &run.teal, setting)?];
+    if let Some(program) = &run.against {
+        peers.push(crate::switching::teal("teal-before", program, setting)?);
+    }
+    type Make = fn(&Setting<'_>, SocketAddr, SocketAddr) -> Result<Command>;
+    let others: [(&str, Make); 3] = [("nginx", nginx), ("haproxy", haproxy), ("caddy", caddy)];
+    let wanted = |name: &str| !run.without.iter().any(|without| without == name);
+    for (name, make) in others.into_iter().filter(|(name, _)| wanted(name)) {
+        let (address, tls) = (free()?, free()?);
+        let command = make(setting, address, tls)?;
+        peers.push(Peer::start(name, command, (address, Some(tls)), &setting.trust, setting.directory)?);
+    }
+    if wanted("bare") {
         let address = free()?;
-        peers.push(Peer::start(name, make(run.apps, address, upstream, directory)?, address, directory)?);
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bare", &address.to_string(), &setting.upstream.to_string()]);
+        peers.push(Peer::start("bare", command, (address, None), &setting.trust, setting.directory)?);
     }
     Ok(peers)
 }
@@ -104,54 +137,63 @@ fn each(apps: usize, line: impl Fn(usize) -> String) -> String {
     (0..apps).map(|number| line(number) + "\n").collect()
 }
 
-fn nginx(apps: usize, listen: SocketAddr, upstream: SocketAddr, directory: &Path) -> Result<Command> {
-    let map = each(apps, |n| format!("        {} u{n};", domain(n)));
-    let upstreams = each(apps, |n| format!("    upstream u{n} {{ server {upstream}; keepalive 64; }}"));
-    let home = directory.join("nginx");
+fn nginx(setting: &Setting<'_>, listen: SocketAddr, tls: SocketAddr) -> Result<Command> {
+    let home = setting.directory.join("nginx");
     fs::create_dir_all(&home)?;
     let values = [
         ("listen", listen.to_string()),
+        ("tls", tls.to_string()),
         ("home", home.display().to_string()),
-        ("map", map),
-        ("upstreams", upstreams),
+        ("chain", setting.trust.files.chain.display().to_string()),
+        ("key", setting.trust.files.key.display().to_string()),
+        ("map", setting.each_domain(|domain, app| format!("        {domain} u{app};"))),
+        (
+            "upstreams",
+            each(setting.apps, |n| {
+                format!("    upstream u{n} {{ server {}; keepalive 64; }}", setting.upstream)
+            }),
+        ),
     ];
     let values = values.each_ref().map(|(key, value)| (*key, value.as_str()));
-    let path = write(directory, "nginx.conf", include_str!("../peers/nginx.conf"), &values)?;
+    let path = write(setting.directory, "nginx.conf", include_str!("../peers/nginx.conf"), &values)?;
     let mut command = Command::new("/usr/sbin/nginx");
     command.arg("-c").arg(path);
     Ok(command)
 }
 
-fn haproxy(apps: usize, listen: SocketAddr, upstream: SocketAddr, directory: &Path) -> Result<Command> {
-    let map = each(apps, |n| format!("{} b{n}", domain(n)));
-    fs::write(directory.join("haproxy.map"), map)?;
-    let backends = each(apps, |n| {
-        format!(
-            "backend b{n}
-    server s {upstream}"
-        )
-    });
-    let (listen, map) = (listen.to_string(), directory.join("haproxy.map").display().to_string());
-    let values = [("listen", listen.as_str()), ("map", &map), ("backends", &backends)];
-    let path = write(directory, "haproxy.cfg", include_str!("../peers/haproxy.cfg"), &values)?;
+fn haproxy(setting: &Setting<'_>, listen: SocketAddr, tls: SocketAddr) -> Result<Command> {
+    let map = setting.directory.join("haproxy.map");
+    fs::write(&map, setting.each_domain(|domain, app| format!("{domain} b{app}")))?;
+    let backend = |n| format!("backend b{n}\n    server s {}", setting.upstream);
+    let values = [
+        ("listen", listen.to_string()),
+        ("tls", tls.to_string()),
+        ("pem", setting.trust.files.both.display().to_string()),
+        ("map", map.display().to_string()),
+        ("backends", each(setting.apps, backend)),
+    ];
+    let values = values.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let path = write(setting.directory, "haproxy.cfg", include_str!("../peers/haproxy.cfg"), &values)?;
     let mut command = Command::new("/usr/sbin/haproxy");
     command.arg("-db").arg("-f").arg(path);
     Ok(command)
 }
 
-fn caddy(apps: usize, listen: SocketAddr, upstream: SocketAddr, directory: &Path) -> Result<Command> {
+fn caddy(setting: &Setting<'_>, listen: SocketAddr, tls: SocketAddr) -> Result<Command> {
     // One matcher for all hosts: a site block each would be searched one after another.
-    let hosts: Vec<String> = (0..apps).map(|number| format!("\"{}\"", domain(number))).collect();
-    let (listen, upstream, hosts) = (listen.to_string(), upstream.to_string(), hosts.join(","));
-    let values = [("listen", listen.as_str()), ("upstream", &upstream), ("hosts", &hosts)];
-    let path = write(directory, "caddy.json", include_str!("../peers/caddy.json"), &values)?;
+    let all = setting.apps * setting.domains;
+    let hosts: Vec<String> = (0..all).map(|number| format!("\"{}\"", domain(number))).collect();
+    let values = [
+        ("listen", listen.to_string()),
+        ("tls", tls.to_string()),
+        ("chain", setting.trust.files.chain.display().to_string()),
+        ("key", setting.trust.files.key.display().to_string()),
+        ("upstream", setting.upstream.to_string()),
+        ("hosts", hosts.join(",")),
+    ];
+    let values = values.each_ref().map(|(key, value)| (*key, value.as_str()));
+    let path = write(setting.directory, "caddy.json", include_str!("../peers/caddy.json"), &values)?;
     let mut command = Command::new("/usr/bin/caddy");
-    command.arg("run").arg("--config").arg(path).env("GOMAXPROCS", "1").env("HOME", directory);
-    Ok(command)
-}
-
-fn bare(_: usize, listen: SocketAddr, upstream: SocketAddr, _: &Path) -> Result<Command> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["bare", &listen.to_string(), &upstream.to_string()]);
+    command.arg("run").arg("--config").arg(path).env("GOMAXPROCS", "1").env("HOME", setting.directory);
     Ok(command)
 }

@@ -1,18 +1,21 @@
 //! Teal's router as the bench starts it, and a server's end of its control socket: the table, and a switch of one app as often as wanted.
 
-use crate::peers::{Peer, domain, free};
+use crate::{
+    client::NAMES,
+    peers::{Peer, Setting, domain, free},
+};
 use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
-    net::SocketAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
 use teal_core::{
+    certificate::{Certificate, PrivateKey},
     control::{self, Reply, Request},
     id::AppId,
     route::{AppRoute, Backend, Colour, Table, Target},
@@ -25,26 +28,29 @@ pub(crate) struct Control {
 }
 
 /// Starts a router with so many apps.
-pub(crate) fn teal(
-    name: &str,
-    program: &Path,
-    apps: usize,
-    upstream: SocketAddr,
-    directory: &Path,
-) -> Result<Peer> {
+pub(crate) fn teal(name: &str, program: &Path, setting: &Setting<'_>) -> Result<Peer> {
+    let Setting { directory, trust, .. } = setting;
     let home = directory.join(name);
     fs::create_dir_all(&home)?;
-    let address = free()?;
+    let (address, tls) = (free()?, free()?);
     let config = home.join("server.toml");
-    fs::write(&config, format!("data = {home:?}\nrouter_http = [\"{address}\"]\n"))?;
+    fs::write(
+        &config,
+        format!("data = {home:?}\nrouter_http = [\"{address}\"]\nrouter_https = [\"{tls}\"]\n"),
+    )?;
     let program = program.canonicalize().with_context(|| format!("{} is not there", program.display()))?;
     let mut command = Command::new(program);
     command.arg("router").arg("--config").arg(config).env("TEAL_LOG", "warn");
-    let peer = Peer::start(name, command, address, directory)?;
+    let peer = Peer::start(name, command, (address, Some(tls)), trust, directory)?;
     let mut control = Control::connect(&socket(directory, name))?;
-    let table = (0..apps).map(|number| Ok((id(number)?, route(number, upstream, Colour::Blue)?)));
-    let table = Table { generation: control.generation + 1, apps: table.collect::<Result<_>>()? };
+    let routes = (0..setting.apps).map(|number| Ok((id(number)?, route(number, setting, Colour::Blue)?)));
+    let table = Table { generation: control.generation + 1, apps: routes.collect::<Result<_>>()? };
     control.acknowledged(&Request::Replace { table })?;
+    let names = vec![NAMES.to_owned()];
+    let certificate =
+        Certificate { names, chain: trust.chain.clone(), key: PrivateKey::new(trust.key.clone()) };
+    let request = Request::Certificates { certificates: vec![certificate], proofs: Vec::new() };
+    control.acknowledged(&request)?;
     Ok(peer)
 }
 
@@ -72,8 +78,8 @@ impl Control {
     }
 
     /// Sends one app's traffic to its other place; how long it took until every worker used it, durably.
-    pub(crate) fn switch(&mut self, upstream: SocketAddr, colour: Colour) -> Result<Duration> {
-        let apps = BTreeMap::from([(id(0)?, Some(route(0, upstream, colour)?))]);
+    pub(crate) fn switch(&mut self, setting: &Setting<'_>, colour: Colour) -> Result<Duration> {
+        let apps = BTreeMap::from([(id(0)?, Some(route(0, setting, colour)?))]);
         let begin = Instant::now();
         let (base_generation, generation) = (self.generation, self.generation + 1);
         self.acknowledged(&Request::Change { base_generation, generation, apps })?;
@@ -104,16 +110,20 @@ fn id(number: usize) -> Result<AppId> {
     format!("app-{number}").parse().map_err(|_| anyhow::anyhow!("app-{number} is no id"))
 }
 
-fn route(number: usize, upstream: SocketAddr, colour: Colour) -> Result<AppRoute> {
+fn route(number: usize, setting: &Setting<'_>, colour: Colour) -> Result<AppRoute> {
     let place = if colour == Colour::Blue { "b" } else { "g" };
     let text = |what: &str| anyhow::anyhow!("{what} is no id");
     let environment = format!("e-{number}{place}").parse().map_err(|_| text("environment"))?;
     let instance = format!("e-{number}{place}-0").parse().map_err(|_| text("instance"))?;
     Ok(AppRoute {
         name: format!("app{number}"),
-        domains: vec![domain(number)],
+        domains: (0..setting.domains).map(|turn| domain(number + turn * setting.apps)).collect(),
         force_https: false,
-        live: Some(Target { environment, colour, instances: vec![Backend { instance, address: upstream }] }),
+        live: Some(Target {
+            environment,
+            colour,
+            instances: vec![Backend { instance, address: setting.upstream }],
+        }),
         standby: None,
         absent: None,
     })

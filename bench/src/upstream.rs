@@ -21,6 +21,43 @@ pub(crate) fn serve(listen: SocketAddr) -> Result<()> {
     })
 }
 
+/// What a WebSocket says: a masked binary frame of 1 KiB.
+pub(crate) const SAID: [u8; 1032] = {
+    let mut frame = [b'x'; 1032];
+    (frame[0], frame[1], frame[2], frame[3]) = (0x82, 0x80 | 126, 4, 0);
+    (frame[4], frame[5], frame[6], frame[7]) = (1, 2, 3, 4);
+    frame
+};
+
+/// What it hears: the same without the mask.
+pub(crate) const ECHO: [u8; 1028] = {
+    let mut frame = [0; 1028];
+    (frame[0], frame[1], frame[2], frame[3]) = (0x82, 126, 4, 0);
+    let mut index = 0;
+    while index < 1024 {
+        frame[4 + index] = SAID[8 + index] ^ SAID[4 + index % 4];
+        index += 1;
+    }
+    frame
+};
+
+/// The accept key of the only client that comes (the example of RFC 6455).
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+fn is_upgrade(head: &[u8]) -> bool {
+    head.ends_with(b"\r\n\r\n")
+        && head.to_ascii_lowercase().windows(18).any(|window| window == b"upgrade: websocket")
+}
+
+async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.write_all(SWITCHING).await?;
+    let mut said = [0; SAID.len()];
+    loop {
+        stream.read_exact(&mut said).await?;
+        stream.write_all(&ECHO).await?;
+    }
+}
+
 fn answer(length: usize) -> Vec<u8> {
     let mut bytes =
         format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n")
@@ -39,6 +76,9 @@ async fn converse(mut stream: TcpStream, small: &[u8], large: &[u8]) -> std::io:
             return Ok(());
         }
         filled += read;
+        if is_upgrade(&buffer[..filled]) {
+            return echo(stream).await;
+        }
         while let Some(end) = buffer[..filled].windows(4).position(|window| window == b"\r\n\r\n") {
             let is_large = buffer.starts_with(b"GET /100k ");
             stream.write_all(if is_large { large } else { small }).await?;
