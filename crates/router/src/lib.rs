@@ -6,6 +6,7 @@
 //!
 //! One thread per worker, each with its own runtime and its own pool of upstream connections; one thread for the control socket.
 
+mod announced;
 mod asked;
 mod buffer;
 mod chance;

@@ -114,6 +114,7 @@ impl Router {
             tls: tls::config(Arc::clone(&self.certificates))?,
             limits: options.limits.clone(),
             trusted: options.trusted.clone(),
+            proxy_protocol: options.proxy_protocol,
             workers: options.worker_count(),
         })
     }

@@ -68,6 +68,23 @@ impl Origin {
         let trusted = worker.trusted.contains(&ip);
         Self { node: ip.to_string().into(), trusted, scheme, _place: Rc::new(place) }
     }
+
+    /// The other end's address, as text.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The same connection, which the other end has made for this client. What the client says of others is its own word, not the proxy's: it
+    /// is believed only if the client itself is a proxy of the operator's.
+    pub(crate) fn behind(self, worker: &Worker, client: Option<SocketAddr>) -> Self {
+        match client {
+            Some(client) => {
+                let ip = client.ip().to_canonical();
+                Self { node: ip.to_string().into(), trusted: worker.trusted.contains(&ip), ..self }
+            }
+            None => Self { trusted: false, ..self },
+        }
+    }
 }
 
 /// What becomes of a client's connection behind an answer.
@@ -104,8 +121,19 @@ impl Client {
     }
 }
 
+/// Serves a connection from its first byte on, on a task of its own.
+pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, origin: Origin) {
+    let serving = Rc::clone(worker);
+    if origin.scheme == "https" {
+        worker.tasks.spawn_local(secure(serving, stream, origin));
+    } else {
+        let client = Client::new(worker, Wire::new(stream), origin);
+        worker.tasks.spawn_local(connection(serving, client));
+    }
+}
+
 /// Makes the handshake with a client that comes by TLS, and serves it by the protocol that both agree on.
-pub(crate) async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
+async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
     let handshake = timeout(worker.limits.head, Wire::tls(stream, Arc::clone(&worker.tls))).await;
     let (mut wire, protocol) = match handshake {
         Ok(Ok(made)) => made,
