@@ -48,7 +48,7 @@ pub struct Table {
 pub struct AppRoute {
     /// The app's name, for pages and logs.
     pub name: String,
-    /// Host names in lower case without port: exact ones, or `*.example.org` for every name with one label more.
+    /// Domains as [`crate::domain`] has them: `example.org`, `*.example.org`, `example.org/api`.
     pub domains: Vec<String>,
     /// Requests in clear text are sent to `https`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

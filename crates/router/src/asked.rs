@@ -67,9 +67,7 @@ pub(crate) enum Protocol {
 impl Asked {
     /// Where the same thing is by TLS; `head` is its head as it would go on.
     pub(crate) fn by_tls(&self, head: &[u8]) -> String {
-        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let path =
-            line.split(|byte| *byte == b' ').nth(1).filter(|path| path.starts_with(b"/")).unwrap_or(b"/");
+        let path = Some(target(head)).filter(|path| path.starts_with(b"/")).unwrap_or(b"/");
         format!("https://{}{}", self.domain, String::from_utf8_lossy(path))
     }
 
@@ -123,6 +121,11 @@ impl Asked {
             challenge: target.path.strip_prefix(CHALLENGES).map(ToOwned::to_owned),
         })
     }
+}
+
+/// The target in a request's head.
+pub(crate) fn target(head: &[u8]) -> &[u8] {
+    head.split(|byte| matches!(byte, b' ' | b'\r')).nth(1).unwrap_or_default()
 }
 
 fn first_line(head: &mut Vec<u8>, method: &str, target: &Target<'_>) {

@@ -4,7 +4,7 @@
 //! request that chose by the old one and is not counted yet.
 
 use crate::{
-    asked::Asked,
+    asked::{self, Asked},
     codec::Framing,
     exchange::{Exchange, Fault},
     pages::Page,
@@ -81,10 +81,12 @@ impl Journey<'_> {
     async fn run(mut self) -> Result<After, Page> {
         loop {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
-            let app = self.worker.directory.find(&self.asked.domain);
+            let target = asked::target(self.client.up.head());
+            let found = self.worker.directory.find(&self.asked.domain, target);
+            let app = found.map_err(Page::Refused)?;
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
             if app.held {
-                self.worker.directory.released(&self.asked.domain).await;
+                self.worker.directory.released(&self.asked.domain, target).await;
                 continue;
             }
             if app.force_https && self.asked.is_clear {

@@ -278,7 +278,7 @@ mod tests {
         let mut heard = Vec::new();
         while heard.len() < words {
             let body = frame::read(&mut link, MAX_FRAME as usize).await.expect("a word");
-            let app = directory.find("shop.test").expect("an app");
+            let app = directory.find("shop.test", b"/").expect("certain").expect("an app");
             heard.push((decode(&body).expect("a request"), app.name.clone()));
             frame::write(&mut link, &Reply::Acknowledged { generation: 0 }).await.expect("answers");
         }
@@ -312,8 +312,8 @@ mod tests {
         keeper.reply(Request::Hold { apps: vec!["a-1".parse().expect("legal")] }).await;
         let directory = Arc::clone(&keeper.directory);
         let mut waiting = tokio::spawn(async move {
-            directory.released("shop.test").await;
-            directory.find("shop.test").expect("an app").name.clone()
+            directory.released("shop.test", b"/").await;
+            directory.find("shop.test", b"/").expect("certain").expect("an app").name.clone()
         });
         tokio::select! {
             biased;

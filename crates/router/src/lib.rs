@@ -22,6 +22,7 @@ mod forward;
 mod frame;
 mod h2;
 mod headers;
+mod hosts;
 mod keeper;
 mod lane;
 mod listeners;

@@ -1,12 +1,16 @@
-//! The compiled table: host name → app → instances, read by every request without a lock and swapped whole per app.
+//! The compiled table: domain → app → instances, read by every request without a lock and swapped whole per app.
 //!
 //! Writers come one at a time (the control thread). A route that was compiled is never edited: an app's new route replaces the old one in a
 //! single step, and a peer that left it is marked as withdrawn, for ever: if the address comes back, it comes back as another peer.
 
-use crate::traffic::{Counters, Registry};
+use crate::{
+    codec::Refusal,
+    hosts::{Edit, Hosts},
+    traffic::{Counters, Registry},
+};
 use arc_swap::ArcSwap;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 use teal_core::{
+    domain,
     id::AppId,
     route::{self, Absent, AppRoute, Backend, Table},
 };
@@ -90,7 +95,7 @@ pub(crate) struct App {
     pub(crate) force_https: bool,
     /// The route is about to change elsewhere: requests wait for [`Directory::released`] and look again.
     pub(crate) held: bool,
-    domains: Vec<String>,
+    domains: BTreeSet<String>,
     live: Option<Target>,
     standby: Option<Target>,
 }
@@ -142,12 +147,10 @@ impl Slot {
     }
 }
 
-type Hosts = HashMap<Box<str>, Arc<Slot>>;
-
 /// What every worker looks requests up in.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    hosts: ArcSwap<Hosts>,
+    hosts: Hosts<Slot>,
     slots: Mutex<BTreeMap<AppId, Arc<Slot>>>,
     /// Told of every change, for those who wait for one.
     changes: watch::Sender<()>,
@@ -160,7 +163,7 @@ impl Directory {
     /// A directory that knows no app.
     pub(crate) fn new() -> Self {
         Self {
-            hosts: ArcSwap::default(),
+            hosts: Hosts::new(),
             slots: Mutex::default(),
             changes: watch::Sender::new(()),
             started: Instant::now(),
@@ -168,11 +171,12 @@ impl Directory {
         }
     }
 
-    /// The route of the app that has this domain (lower case, without port).
-    pub(crate) fn find(&self, host: &str) -> Option<Arc<App>> {
-        let hosts = self.hosts.load();
-        let wildcard = || hosts.get(format!("*.{}", host.split_once('.')?.1).as_str());
-        hosts.get(host).or_else(wildcard).map(|slot| slot.0.load_full())
+    /// The route of the app that answers for this host (lower case, without port) and this target.
+    ///
+    /// # Errors
+    /// If the path decides, and can be read in two ways.
+    pub(crate) fn find(&self, host: &str, target: &[u8]) -> Result<Option<Arc<App>>, Refusal> {
+        Ok(self.hosts.find(host, target)?.map(|slot| slot.0.load_full()))
     }
 
     /// Milliseconds since the directory was made.
@@ -199,13 +203,11 @@ impl Directory {
     /// Uses these routes, each in one step; `None` removes the app.
     pub(crate) fn change<'a>(&self, apps: impl Iterator<Item = (&'a AppId, Option<&'a AppRoute>)>) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut domains_differ = false;
+        let mut edits = Vec::new();
         for (id, route) in apps {
-            domains_differ |= self.change_one(&mut slots, id, route);
+            self.change_one(&mut slots, id, route, &mut edits);
         }
-        if domains_differ {
-            self.hosts.store(Arc::new(index(&slots)));
-        }
+        self.hosts.change(edits);
         self.changes.send_replace(());
     }
 
@@ -223,40 +225,41 @@ impl Directory {
     }
 
     /// Waits until requests for this domain are not held any more. Nobody waits for long: whoever held them has gone, then.
-    pub(crate) async fn released(&self, host: &str) {
+    pub(crate) async fn released(&self, host: &str, target: &[u8]) {
         let mut changes = self.changes.subscribe();
-        let released =
-            async { while self.find(host).is_some_and(|app| app.held) && changes.changed().await.is_ok() {} };
+        let is_held = || matches!(self.find(host, target), Ok(Some(app)) if app.held);
+        let released = async { while is_held() && changes.changed().await.is_ok() {} };
         if timeout(HELD, released).await.is_err() {
             tracing::warn!(host, "a change was announced and did not come: requests go on by the old route");
             self.release();
         }
     }
 
-    /// Says whether the index of host names must be made again.
+    /// Says which domains have to find another app than before, or none.
     fn change_one(
         &self,
         slots: &mut BTreeMap<AppId, Arc<Slot>>,
         id: &AppId,
         route: Option<&AppRoute>,
-    ) -> bool {
+        edits: &mut Vec<Edit<Slot>>,
+    ) {
+        let edit = |domain: &String, to| Edit { domain: domain.clone(), app: id.clone(), to };
         let Some(route) = route else {
-            let Some(slot) = slots.remove(id) else { return false };
-            withdraw(&slot.0.load(), |_| false);
-            return true;
+            let Some(slot) = slots.remove(id) else { return };
+            let before = slot.0.load();
+            edits.extend(before.domains.iter().map(|domain| edit(domain, None)));
+            return withdraw(&before, |_| false);
         };
         let before = slots.get(id).map(|slot| slot.0.load_full());
         let app = Arc::new(self.compile(route, before.as_deref()));
-        let Some(before) = before else {
-            slots.insert(id.clone(), Arc::new(Slot(ArcSwap::new(app))));
-            return true;
-        };
-        let domains_differ = before.domains != app.domains;
-        if let Some(slot) = slots.get(id) {
-            slot.0.store(Arc::clone(&app));
-        }
+        let slot = slots.entry(id.clone()).or_insert_with(|| Arc::new(Slot(ArcSwap::new(Arc::clone(&app)))));
+        let none = BTreeSet::new();
+        let old = before.as_ref().map_or(&none, |before| &before.domains);
+        edits.extend(old.difference(&app.domains).map(|domain| edit(domain, None)));
+        edits.extend(app.domains.difference(old).map(|domain| edit(domain, Some(Arc::clone(slot)))));
+        let Some(before) = before else { return };
+        slot.0.store(Arc::clone(&app));
         withdraw(&before, |peer| app.peers().any(|kept| Arc::ptr_eq(kept, peer)));
-        domains_differ
     }
 
     /// Peers that were in the route before are taken over, with their counts and their pooled connections.
@@ -272,7 +275,7 @@ impl Directory {
             absent: route.absent,
             force_https: route.force_https,
             held: false,
-            domains: route.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
+            domains: route.domains.iter().map(|domain| folded(domain)).collect(),
             live: route.live.as_ref().map(target),
             standby: route.standby.as_ref().map(target),
         }
@@ -285,18 +288,9 @@ fn withdraw(app: &App, keep: impl Fn(&Arc<Peer>) -> bool) {
     }
 }
 
-fn index(slots: &BTreeMap<AppId, Arc<Slot>>) -> Hosts {
-    let mut hosts = Hosts::with_capacity(slots.len());
-    for (id, slot) in slots {
-        for domain in &slot.0.load().domains {
-            if hosts.contains_key(domain.as_str()) {
-                tracing::error!(%domain, app = %id, "two apps claim one domain: the first keeps it, the server must not allow this");
-            } else {
-                hosts.insert(domain.as_str().into(), Arc::clone(slot));
-            }
-        }
-    }
-    hosts
+/// As the index has it: hosts are compared without case, paths are not.
+fn folded(domain: &str) -> String {
+    domain::host(domain).to_ascii_lowercase() + domain::path(domain)
 }
 
 /// Says what in a route cannot be.
@@ -309,7 +303,11 @@ pub(crate) fn check(id: &AppId, route: &AppRoute) -> Result<(), String> {
     if route.live.is_none() && route.standby.is_some() {
         return Err(format!("app {id}: a standby without a live environment"));
     }
-    match route.domains.iter().find(|domain| domain.is_empty() || domain.len() > 253) {
+    let is_odd = |domain: &&String| {
+        let host = domain::host(domain);
+        host.is_empty() || host.len() > 255 || !domain::is_path(domain::path(domain))
+    };
+    match route.domains.iter().find(is_odd) {
         Some(domain) => Err(format!("app {id}: `{domain}` is not a domain")),
         None => Ok(()),
     }
@@ -350,15 +348,19 @@ mod tests {
         Table { generation: 1, apps: [("a-1".parse().expect("legal"), route)].into() }
     }
 
+    fn found(directory: &Directory, host: &str) -> Option<Arc<App>> {
+        directory.find(host, b"/").expect("certain")
+    }
+
     #[test]
     fn a_reused_address_is_another_peer() {
         let directory = Directory::new();
         directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
-        let old = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let old = found(&directory, "a.test").expect("found").choose(&[], 0).expect("a peer").1;
         directory.replace(&table(app("a.test", target("e-2", &[backend("e-2-0", 1)]), None)));
         assert!(old.is_withdrawn());
         directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
-        let back = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let back = found(&directory, "a.test").expect("found").choose(&[], 0).expect("a peer").1;
         assert!(old.is_withdrawn() && !back.is_withdrawn());
     }
 
@@ -366,10 +368,10 @@ mod tests {
     fn peers_that_stay_keep_their_state() {
         let directory = Directory::new();
         directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
-        let one = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let one = found(&directory, "a.test").expect("found").choose(&[], 0).expect("a peer").1;
         let live = target("e-2", &[backend("e-2-0", 2)]);
         directory.replace(&table(app("a.test", live, target("e-1", &[backend("e-1-0", 1)]))));
-        let app = directory.find("a.test").expect("found");
+        let app = found(&directory, "a.test").expect("found");
         let new = app.choose(&[], 0).expect("a peer").1;
         let standby = app.choose(&[new], 0).expect("the standby").1;
         assert!(Arc::ptr_eq(&one, &standby) && !one.is_withdrawn());
@@ -379,11 +381,11 @@ mod tests {
     fn removed_domains_and_apps_are_unknown() {
         let directory = Directory::new();
         directory.replace(&table(app("A.test", None, None)));
-        assert!(directory.find("a.test").is_some());
+        assert!(found(&directory, "a.test").is_some());
         directory.replace(&table(app("b.test", None, None)));
-        assert!(directory.find("a.test").is_none() && directory.find("b.test").is_some());
+        assert!(found(&directory, "a.test").is_none() && found(&directory, "b.test").is_some());
         directory.replace(&Table::default());
-        assert!(directory.find("b.test").is_none());
+        assert!(found(&directory, "b.test").is_none());
     }
 
     #[test]
@@ -400,7 +402,7 @@ mod tests {
         let directory = Directory::new();
         let live = target("e-2", &[backend("e-2-0", 2)]);
         directory.replace(&table(app("a.test", live, target("e-1", &[backend("e-1-0", 1)]))));
-        let app = directory.find("a.test").expect("found");
+        let app = found(&directory, "a.test").expect("found");
         let slow = app.choose(&[], 0).expect("a peer").1;
         directory.avoid(&slow, Duration::from_secs(5));
         assert_eq!(app.choose(&[], directory.now()).expect("a peer").1.address().port(), 1);

@@ -8,6 +8,7 @@ pub(crate) mod chunked;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod name;
+pub(crate) mod path;
 pub(crate) mod proxy_protocol;
 pub(crate) mod refusal;
 pub(crate) mod scan;

@@ -8,6 +8,7 @@ mod edges;
 mod engine;
 mod fallback;
 mod measure;
+mod paths;
 mod proxied;
 mod rig;
 mod secure;

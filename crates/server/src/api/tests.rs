@@ -225,3 +225,24 @@ async fn every_domain_says_how_far_its_certificate_is() {
     assert!(json(&found[0]["remedy"]).contains("[acme]"), "{found}");
     assert_eq!(lab.get("/api/v1/apps/shop/domains").await, json!(["shop.example.org", "shop.localhost"]));
 }
+
+#[tokio::test]
+async fn apps_share_a_host_by_paths_and_its_certificate() {
+    let lab = Lab::with_app("shop").await;
+    lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["Example.org/Shop/", "example.org"]})).await;
+    assert_eq!(
+        lab.get("/api/v1/apps/shop/domains").await,
+        json!(["example.org", "example.org/Shop", "shop.localhost"])
+    );
+    let found = lab.get("/api/v1/apps/shop/certificates").await;
+    let states: Vec<(String, String)> =
+        found.as_array().expect("list").iter().map(|c| (json(&c["domain"]), json(&c["state"]))).collect();
+    let same =
+        [("example.org", "self-signed"), ("example.org/Shop", "self-signed"), ("shop.localhost", "local")];
+    assert_eq!(states, same.map(|(domain, state)| (domain.to_owned(), state.to_owned())));
+
+    let wrong = lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["example.org/../x"]})).await;
+    assert!(wrong.text().contains("has a path that is none"), "{}", wrong.text());
+    lab.patch("/api/v1/apps/shop/domains", &json!({"remove": ["EXAMPLE.org/Shop", "example.org"]})).await;
+    assert_eq!(lab.get("/api/v1/apps/shop/domains").await, json!(["shop.localhost"]));
+}
