@@ -112,9 +112,7 @@ fn route(number: usize, upstream: SocketAddr, colour: Colour) -> Result<AppRoute
     Ok(AppRoute {
         name: format!("app{number}"),
         domains: vec![domain(number)],
-        force_https: false,
         live: Some(Target { environment, colour, instances: vec![Backend { instance, address: upstream }] }),
-        standby: None,
-        absent: None,
+        ..AppRoute::default()
     })
 }

@@ -116,6 +116,7 @@ pub(crate) fn router(context: &Context, args: RouterArgs) -> Result<()> {
     options.https.clone_from(&config.router_https);
     options.trusted.clone_from(&config.trusted_proxies);
     options.proxy_protocol = config.proxy_protocol;
+    options.limits.connections_per_client = config.connections_per_client;
     options.inherited = args.inherited;
     options.ready = args.ready.clone().map_or(teal_router::Ready::Nobody, teal_router::Ready::File);
     let ended = if args.supervise {

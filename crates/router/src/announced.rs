@@ -32,7 +32,11 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut stream: TcpStream, origin
         () = stopped => return,
     };
     match read {
-        Ok(Ok(client)) => serve::begin(&worker, stream, origin.behind(&worker, client)),
+        Ok(Ok(client)) => {
+            if let Some(origin) = origin.behind(&worker, client) {
+                serve::begin(&worker, stream, origin);
+            }
+        }
         Ok(Err(error)) => tracing::warn!(proxy = origin.node(), %error, "a proxy's connection is closed"),
         Err(_) => tracing::warn!(proxy = origin.node(), "a proxy did not say in time for whom it speaks"),
     }

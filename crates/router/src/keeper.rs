@@ -246,12 +246,11 @@ fn now() -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{frame, state::Saved};
+    use crate::{frame, pins::Key, state::Saved};
     use teal_core::control::{MAX_FRAME, decode};
 
     fn route(name: &str) -> AppRoute {
-        let domains = vec!["shop.test".into()];
-        AppRoute { name: name.into(), domains, force_https: false, live: None, standby: None, absent: None }
+        AppRoute { name: name.into(), domains: vec!["shop.test".into()], ..AppRoute::default() }
     }
 
     fn keeper(directory: &std::path::Path) -> Keeper {
@@ -259,7 +258,7 @@ mod tests {
             place: Place::new(Saved::open(directory).expect("opens"), directory.to_owned()),
             elder: Elder::default(),
             table: Table::default(),
-            directory: Arc::new(Directory::new()),
+            directory: Arc::new(Directory::new(Key::new(b"secret"))),
             certificates: Arc::default(),
             workers: Vec::new(),
             http: Vec::new(),

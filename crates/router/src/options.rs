@@ -118,6 +118,8 @@ pub struct Limits {
     pub header_lines: usize,
     /// Clients' connections at a time, upgraded ones among them, over all workers; more wait in the listening socket's queue.
     pub connections: usize,
+    /// The same for one client's address (IPv6: 64 bits of it), trusted proxies excepted; more are closed at once. 0 is no limit.
+    pub connections_per_client: u32,
 }
 
 impl Default for Limits {
@@ -137,6 +139,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             header_lines: 128,
             connections: 20_000,
+            connections_per_client: 0,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The router's state directory, used by one router at a time: what it serves after a start, before any server connects.
 
 use crate::{durable::Durable, error::Error};
+use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File},
+    io,
     path::Path,
 };
 use teal_core::{
@@ -14,6 +16,7 @@ use teal_core::{
 /// The files in the directory.
 const TABLE: &str = "table";
 const CERTIFICATES: &str = "certificates";
+const SECRET: &str = "secret";
 
 /// The certificates and proofs that the server gave.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -27,6 +30,7 @@ pub(crate) struct Given {
 pub(crate) struct Saved {
     table: Durable,
     certificates: Durable,
+    secret: Durable,
     /// Locked while this router runs.
     _lock: File,
 }
@@ -50,6 +54,7 @@ impl Saved {
             Ok(()) => Ok(Self {
                 table: Durable::new(directory, TABLE),
                 certificates: Durable::new(directory, CERTIFICATES),
+                secret: Durable::new(directory, SECRET),
                 _lock: lock,
             }),
             Err(fs::TryLockError::WouldBlock) => Err(Error::Taken { path: directory.to_owned() }),
@@ -65,6 +70,19 @@ impl Saved {
     /// Makes the table durable.
     pub(crate) fn save(&self, table: &Table) -> Result<(), Error> {
         self.table.save(table)
+    }
+
+    /// What cookies are marked with: made once, so that they mean the same after a restart.
+    pub(crate) fn secret(&self) -> Result<Vec<u8>, Error> {
+        if let Some(secret) = self.secret.load()? {
+            return Ok(secret);
+        }
+        let mut secret = vec![0; 32];
+        let source = |_| io::Error::other("the system has no random numbers");
+        let failed = |source| Error::Start { part: "the secret for cookies", source };
+        rand::fill(&mut secret).map_err(source).map_err(failed)?;
+        self.secret.save(&secret)?;
+        Ok(secret)
     }
 
     /// The last certificates that were saved.
@@ -89,5 +107,14 @@ mod tests {
         assert!(matches!(Saved::open(directory.path()), Err(Error::Taken { .. })));
         drop(saved);
         Saved::open(directory.path()).expect("free again");
+    }
+
+    #[test]
+    fn the_secret_is_made_once() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let secret = || Saved::open(directory.path()).and_then(|saved| saved.secret()).expect("a secret");
+        let first = secret();
+        assert_eq!((first.len(), secret()), (32, first.clone()));
+        assert!(first.iter().any(|byte| *byte != 0));
     }
 }

@@ -5,6 +5,7 @@
 
 use crate::{
     announced,
+    crowd::Crowd,
     error::Error,
     listeners::Sockets,
     options::Limits,
@@ -67,6 +68,8 @@ pub(crate) struct Plan {
     pub(crate) trusted: Vec<IpAddr>,
     /// They say first for whom they speak.
     pub(crate) proxy_protocol: bool,
+    /// Clients' connections, over all workers.
+    pub(crate) crowd: Arc<Crowd>,
     /// How many workers share the limits.
     pub(crate) workers: usize,
 }
@@ -88,6 +91,8 @@ pub(crate) struct Worker {
     pub(crate) trusted: Vec<IpAddr>,
     /// They say first for whom they speak.
     pub(crate) proxy_protocol: bool,
+    /// Clients' connections, over all workers.
+    pub(crate) crowd: Arc<Crowd>,
     /// Cancelled when the worker takes no new connections, and answers each request as its connection's last.
     pub(crate) leaving: CancellationToken,
     /// Cancelled when the worker takes no new requests.
@@ -145,6 +150,7 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
         pool: Pool::new(limits.connect, limits.pooled),
         trusted: plan.trusted,
         proxy_protocol: plan.proxy_protocol,
+        crowd: plan.crowd,
         leaving: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -190,7 +196,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: A
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let scheme = if secure { "https" } else { "http" };
-                    let origin = Origin::new(&worker, address, scheme, place);
+                    let Some(origin) = Origin::new(&worker, address, scheme, place) else { continue };
                     let stream = prepare(stream);
                     if announced::is_expected(&worker, address.ip()) {
                         let reading = announced::connection(Rc::clone(&worker), stream, origin);

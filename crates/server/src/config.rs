@@ -32,6 +32,8 @@ pub struct Config {
     /// The trusted proxies speak the PROXY protocol (version 1 or 2): every connection from them must begin with its header, on all of the router's
     /// addresses. From others none is read.
     pub proxy_protocol: bool,
+    /// Connections that one client's address may have to the router at a time (IPv6: 64 bits of it), trusted proxies excepted; 0 is no limit.
+    pub connections_per_client: u32,
     /// The router's control socket; default: `router.sock` in `data`.
     pub router_control: Option<PathBuf>,
     /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
@@ -134,6 +136,7 @@ impl Default for Config {
             router_https: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            connections_per_client: 0,
             router_control: None,
             runtime: "auto".into(),
             pool: "10.177.0.0/16".into(),
