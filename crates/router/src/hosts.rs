@@ -263,6 +263,31 @@ mod tests {
         }
     }
 
+    /// `cargo test --release -p teal-router look_up -- --ignored --nocapture`
+    #[test]
+    #[ignore = "prints figures"]
+    #[expect(clippy::print_stdout, reason = "figures are what this is for")]
+    fn measure_what_a_look_up_and_a_change_cost() {
+        for count in [10, 1_000, 100_000] {
+            let domains: Vec<String> = (0..count).map(|number| format!("d{number}.app.test/shop")).collect();
+            let hosts = hosts(&domains.iter().map(String::as_str).collect::<Vec<_>>());
+            let start = std::time::Instant::now();
+            for number in 0..100_000 {
+                let host = format!("d{}.app.test", number * 7919 % count);
+                assert!(hosts.find(&host, b"/shop/x").is_ok_and(|found| found.is_some()));
+            }
+            let look_up = start.elapsed().as_nanos() / 100_000;
+            let start = std::time::Instant::now();
+            for number in 0..1_000 {
+                hosts.change(vec![edit(number, "new.test", number % 2 == 0)]);
+            }
+            println!(
+                "{count} domains: a look-up {look_up} ns, a change {} ns",
+                start.elapsed().as_nanos() / 1_000
+            );
+        }
+    }
+
     #[test]
     fn of_two_apps_with_one_domain_one_has_it_and_the_other_is_its_heir() {
         let hosts = Hosts::new();

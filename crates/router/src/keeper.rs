@@ -114,7 +114,7 @@ impl Keeper {
         let before = std::mem::replace(&mut self.table.generation, generation);
         let ids: Vec<AppId> = apps.keys().cloned().collect();
         let old = self.put(apps);
-        if let Err(error) = self.place.save(&self.table) {
+        if let Err(error) = self.place.change(&self.table, before, &ids) {
             self.put(old);
             self.table.generation = before;
             return Err(error);

@@ -78,7 +78,7 @@ impl Router {
     /// Starts a router on these sockets; `link` leads to the one that served before.
     pub(crate) fn serve(options: Options, sockets: Sockets, link: Option<UnixStream>) -> Result<Self, Error> {
         let (http, https) = (listeners::addresses(&sockets.http)?, listeners::addresses(&sockets.https)?);
-        let saved = Saved::open(&options.state)?;
+        let mut saved = Saved::open(&options.state)?;
         let table = saved.load()?;
         let directory = Arc::new(Directory::new(Key::new(&saved.secret()?)));
         directory.replace(&table);

@@ -265,7 +265,7 @@ mod tests {
             assert_eq!(read(line.as_bytes(), 1).0, Err(Malformed), "{line:?}");
             assert_eq!(read(line.as_bytes(), usize::MAX).0, Err(Malformed), "{line:?}");
         }
-        assert_eq!(step(long[..MAX_LINE].as_bytes()), Err(Malformed), "it is not read on for ever");
+        assert_eq!(step(&long.as_bytes()[..MAX_LINE]), Err(Malformed), "it is not read on for ever");
     }
 
     #[test]
