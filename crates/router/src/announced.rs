@@ -37,6 +37,10 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut stream: TcpStream, origin
                 serve::begin(&worker, stream, origin);
             }
         }
+        // Its look whether we are there.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            tracing::debug!(proxy = origin.node(), "a proxy went without a word");
+        }
         Ok(Err(error)) => tracing::warn!(proxy = origin.node(), %error, "a proxy's connection is closed"),
         Err(_) => tracing::warn!(proxy = origin.node(), "a proxy did not say in time for whom it speaks"),
     }

@@ -246,3 +246,20 @@ async fn apps_share_a_host_by_paths_and_its_certificate() {
     lab.patch("/api/v1/apps/shop/domains", &json!({"remove": ["EXAMPLE.org/Shop", "example.org"]})).await;
     assert_eq!(lab.get("/api/v1/apps/shop/domains").await, json!(["shop.localhost"]));
 }
+
+#[tokio::test]
+async fn a_domain_has_one_app_and_a_path_of_it_may_have_another() {
+    let lab = Lab::with_app("shop").await;
+    assert_eq!(lab.post("/api/v1/apps", &json!({"name": "cart"})).await.status.as_u16(), 201);
+    lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["example.org", "blog.localhost"]})).await;
+    let taken = lab.patch("/api/v1/apps/cart/domains", &json!({"add": ["EXAMPLE.org/"]})).await;
+    assert!(taken.text().contains("example.org belongs to the app shop"), "{}", taken.text());
+    let below = lab.patch("/api/v1/apps/cart/domains", &json!({"add": ["example.org/cart"]})).await;
+    assert_eq!(below.json(), json!(["cart.localhost", "example.org/cart"]));
+    let taken = lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["example.org/cart"]})).await;
+    assert!(taken.text().contains("belongs to the app cart"), "{}", taken.text());
+    let named = lab.post("/api/v1/apps", &json!({"name": "blog"})).await;
+    assert!(named.text().contains("blog.localhost belongs to the app shop"), "{}", named.text());
+    let again = lab.post("/api/v1/apps", &json!({"name": "cart"})).await;
+    assert!(again.text().contains("there is an app `cart` already"), "{}", again.text());
+}

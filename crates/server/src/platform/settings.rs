@@ -91,15 +91,7 @@ impl Platform {
         remove: Vec<String>,
     ) -> Result<Vec<String>> {
         let add: Vec<String> = add.iter().map(|domain| domain_of(domain)).collect::<Result<_>>()?;
-        for other in self.store().apps().await?.into_iter().filter(|other| other.id != *app) {
-            let theirs = self.store().load(&other.id).await?.map(|rows| rows.app.domains).unwrap_or_default();
-            if let Some(domain) = add.iter().find(|domain| theirs.contains(domain)) {
-                return Err(Error::invalid(
-                    format!("{domain} belongs to the app {}", other.name),
-                    "remove it there first",
-                ));
-            }
-        }
+        self.check_owner(app, &add).await?;
         let rows = self.rows(app).await?;
         let mut domains = rows.app.domains.clone();
         let remove: Vec<String> =
@@ -114,6 +106,16 @@ impl Platform {
         let act = Act::Set { settings: rows.app.settings, name: rows.app.name, domains: domains.clone() };
         self.request(who, app, act).await?;
         Ok(domains)
+    }
+
+    /// Nobody else has one of these domains.
+    pub(super) async fn check_owner(&self, app: &AppId, domains: &[String]) -> Result<()> {
+        match self.store().owner(app, domains.to_vec()).await? {
+            None => Ok(()),
+            Some((domain, owner)) => {
+                Err(Error::invalid(format!("{domain} belongs to the app {owner}"), "remove it there first"))
+            }
+        }
     }
 
     /// The certificate of each of the app's domains.
