@@ -263,6 +263,48 @@ mod tests {
         }
     }
 
+    /// What the index has to say, said by looking at all domains.
+    fn plainly(all: &[(usize, &'static str)], host: &str, path: &str) -> String {
+        let parent = host.split_once('.').map(|(_, parent)| format!("*.{parent}")).unwrap_or_default();
+        let of = |name: &str| {
+            let fits = all.iter().filter(|(_, domain)| {
+                domain::host(domain) == name
+                    && path::is_below(path.as_bytes(), domain::path(domain).as_bytes())
+            });
+            fits.min_by_key(|(app, domain)| (Reverse(domain.len()), *app)).map(|(app, _)| app.to_string())
+        };
+        of(host).or_else(|| of(&parent)).unwrap_or_else(|| "nobody".into())
+    }
+
+    #[test]
+    fn after_any_changes_the_index_says_what_the_domains_say() {
+        const DOMAINS: [&str; 7] =
+            ["a.test", "a.test/x", "a.test/x/y", "*.a.test", "*.a.test/x", "b.a.test", "b.a.test/x/y"];
+        let (hosts, mut all, mut seed) = (Hosts::new(), Vec::new(), 11_usize);
+        for round in 0..3_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let (app, domain) = ((seed >> 33) % 4, DOMAINS[(seed >> 40) % DOMAINS.len()]);
+            let add = !all.contains(&(app, domain));
+            if add {
+                all.push((app, domain));
+            } else {
+                all.retain(|known| *known != (app, domain));
+            }
+            let to = add.then(|| Arc::new(app.to_string()));
+            hosts.change(vec![Edit {
+                domain: domain.into(),
+                app: format!("a-{app}").parse().expect("legal"),
+                to,
+            }]);
+            for host in ["a.test", "b.a.test", "c.a.test", "a.b.a.test"] {
+                for path in ["/", "/x", "/x/y/z", "/xy", "/x/yz"] {
+                    let said = ask(&hosts, host, path).expect("certain");
+                    assert_eq!(said, plainly(&all, host, path), "round {round}: {host}{path} of {all:?}");
+                }
+            }
+        }
+    }
+
     /// `cargo test --release -p teal-router look_up -- --ignored --nocapture`
     #[test]
     #[ignore = "prints figures"]

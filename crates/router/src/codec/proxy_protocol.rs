@@ -269,6 +269,34 @@ mod tests {
     }
 
     #[test]
+    fn whatever_comes_there_is_one_end_or_none() {
+        let mut seed: u64 = 7;
+        let mut below = |bound: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(seed >> 33).expect("fits") % bound
+        };
+        let (good, mut whole) = (good(), 0);
+        for round in 0..20_000 {
+            let mut bytes = good[below(good.len())].0.clone();
+            bytes.truncate(120);
+            for _ in 0..below(3) {
+                let at = below(bytes.len());
+                bytes[at] = u8::try_from(below(256)).expect("a byte");
+            }
+            bytes.extend(b"GET / HTTP/1.1\r\n");
+            let (slow, at) = read(&[&bytes[..], &[0; MAX_HEADER]].concat(), 1);
+            let (fast, end) = read(&[&bytes[..], &[0; MAX_HEADER]].concat(), usize::MAX);
+            assert_eq!(slow, fast, "round {round}: {bytes:?}");
+            if slow.is_ok() {
+                assert_eq!(at, end, "round {round}: {bytes:?}");
+                whole += 1;
+            }
+            assert!(end <= MAX_HEADER + MAX_LINE, "round {round}");
+        }
+        assert!(whole > 2_000, "{whole}");
+    }
+
+    #[test]
     fn blocks_that_are_none_end_the_connection() {
         let torn = [&FOUR[..], &[1, 0]].concat();
         let beyond = [&FOUR[..], &[1, 0, 2, b'h']].concat();
