@@ -79,6 +79,11 @@ impl Changes {
         there.map_err(|source| Error::State { path: self.path.clone(), doing, source })
     }
 
+    /// Nothing was appended.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == MAGIC.len() as u64
+    }
+
     /// In bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length

@@ -1,6 +1,6 @@
 //! How much is under way, in all and by client, and how much may be.
 //!
-//! Counting costs a lock of a part and a look-up, and what nobody counts costs nothing. A count must never outlive what it counts: places are given back by being
+//! Counting costs a lock of a part and a look-up, and what nobody counts costs nothing. A count must never outlive what it counts: seats are given back by being
 //! dropped.
 
 use std::{
@@ -75,8 +75,8 @@ impl Crowd {
     }
 
     /// A place for this client, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<Place, Full> {
-        let mut place = Place { crowd: Arc::clone(self), counted: false, who: None };
+    pub(crate) fn enter(self: &Arc<Self>, client: IpAddr, most: Most) -> Result<Seat, Full> {
+        let mut place = Seat { crowd: Arc::clone(self), counted: false, who: None };
         if most.all > 0 {
             let next = |count: u32| (count < most.all).then_some(count + 1);
             let counted = self.all.fetch_update(Ordering::AcqRel, Ordering::Acquire, next);
@@ -113,13 +113,13 @@ impl Crowd {
 
 /// One thing that is under way, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Seat {
     crowd: Arc<Crowd>,
     counted: bool,
     who: Option<Who>,
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         if self.counted {
             self.crowd.all.fetch_sub(1, Ordering::AcqRel);

@@ -47,6 +47,8 @@ pub(crate) struct Kept {
     changes: Option<Changes>,
     /// The number of the newest file of changes.
     number: u64,
+    /// What is durable.
+    generation: u64,
     fold: u64,
     /// Whether it could be done.
     folding: Option<JoinHandle<bool>>,
@@ -56,15 +58,19 @@ impl Kept {
     /// What is kept in this directory, there or not.
     pub(crate) fn new(directory: &Path) -> Self {
         let (directory, whole) = (directory.to_owned(), Durable::new(directory, WHOLE));
-        Self { directory, whole, changes: None, number: 0, fold: FOLD, folding: None }
+        Self { directory, whole, changes: None, number: 0, generation: 0, fold: FOLD, folding: None }
     }
 
-    /// The table with all changes; the empty one if there is none.
+    /// The table with all changes; the empty one if there is none. What is changed from now on goes on top.
     pub(crate) fn load(&mut self) -> Result<Table, Error> {
         self.number = changes::numbers(&self.directory).into_iter().max().unwrap_or_default();
-        let (table, first) = whole(&self.whole)?.unwrap_or_default();
-        self.number = self.number.max(first);
-        let table = with_changes(&self.directory, table, first, self.number)?;
+        let (mut table, first) = whole(&self.whole)?.unwrap_or_default();
+        let next = add_changes(&self.directory, &mut table, first)?;
+        self.generation = table.generation;
+        if let Some(next) = next {
+            self.number = next;
+            self.changes = Changes::create(&self.directory, next).map_err(unbegun).ok();
+        }
         Ok(table)
     }
 
@@ -72,9 +78,10 @@ impl Kept {
     pub(crate) fn save(&mut self, table: &Table) -> Result<(), Error> {
         self.wait();
         self.changes = None;
-        let number = self.number + 1;
+        // Another router may have had the directory in between.
+        let number = 1 + changes::numbers(&self.directory).into_iter().fold(self.number, u64::max);
         save(&self.whole, table, number)?;
-        self.number = number;
+        (self.number, self.generation) = (number, table.generation);
         remove_before(&self.directory, number);
         // Saved it is. If changes cannot be kept apart, the next one is saved with the whole.
         self.changes = Changes::create(&self.directory, number).map_err(unbegun).ok();
@@ -87,19 +94,21 @@ impl Kept {
             // What the fold has found in the files is not what is in use.
             self.changes = None;
         }
-        // Before the first change after a start the files are as somebody else has left them.
-        let Some(mut changes) = self.changes.take() else { return self.save(table) };
+        // What would not go on top of what is there is saved with the whole.
+        let fits = base == self.generation;
+        let Some(mut changes) = self.changes.take().filter(|_| fits) else { return self.save(table) };
         let apps = ids.iter().map(|id| (id, table.apps.get(id))).collect();
         changes.append(&Record { base, generation: table.generation, apps })?;
+        self.generation = table.generation;
         if changes.length() >= self.fold {
-            changes = self.fold(changes, table.generation);
+            changes = self.fold(changes);
         }
         self.changes = Some(changes);
         Ok(())
     }
 
     /// Begins another file of changes, and folds the earlier ones into the whole beside it. If that cannot be, the present one goes on.
-    fn fold(&mut self, changes: Changes, generation: u64) -> Changes {
+    fn fold(&mut self, changes: Changes) -> Changes {
         if self.folding.is_some() {
             return changes;
         }
@@ -114,6 +123,7 @@ impl Kept {
         };
         self.number = number;
         let (directory, whole) = (self.directory.clone(), self.directory.join(WHOLE));
+        let generation = self.generation;
         let body = move || {
             let folded = fold(&directory, number, generation);
             if let Err(error) = &folded {
@@ -138,8 +148,16 @@ impl Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        // Whoever opens the directory next must find nobody at work in it.
+        // Whoever opens the directory next must find nobody at work in it, and everything in one place: an earlier router knows the whole only.
         self.wait();
+        match self.changes.take() {
+            Some(changes) if changes.is_empty() => return changes::remove(&self.directory, self.number),
+            Some(_) => (),
+            None => return,
+        }
+        if let Err(error) = fold(&self.directory, self.number + 1, self.generation) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "changes stay beside the table");
+        }
     }
 }
 
@@ -162,30 +180,34 @@ fn save(file: &Durable, table: &Table, changes: u64) -> Result<(), Error> {
     file.save(&Whole { generation: table.generation, apps: Cow::Borrowed(&table.apps), changes })
 }
 
-/// The table with the changes of these files.
-fn with_changes(directory: &Path, mut table: Table, first: u64, last: u64) -> Result<Table, Error> {
+/// Adds the changes of the files from `first` on to the table; the number of the file that may follow, if one may.
+fn add_changes(directory: &Path, table: &mut Table, first: u64) -> Result<Option<u64>, Error> {
     if first == 0 {
-        return Ok(table);
+        return Ok(None);
     }
-    for number in first..=last {
-        let Some(changes) = changes::read(directory, number)? else { break };
-        if !changes::apply(&mut table, changes) {
+    let mut number = first;
+    while let Some(changes) = changes::read(directory, number)? {
+        if !changes::apply(table, changes) {
             tracing::error!(
                 number,
                 generation = table.generation,
-                "a change does not start from the table before it: it is left out, the server will send what belongs there"
+                "a change does not go on top of the table: it is left out, the server will send what belongs there"
             );
-            break;
+            return Ok(None);
         }
+        number += 1;
     }
-    Ok(table)
+    Ok(Some(number))
 }
 
 /// Makes the whole of what is there before the file of this number.
 fn fold(directory: &Path, number: u64, generation: u64) -> Result<(), Error> {
     let file = Durable::new(directory, WHOLE);
-    let (table, first) = whole(&file)?.unwrap_or_default();
-    let table = with_changes(directory, table, first, number - 1)?;
+    let (mut table, first) = whole(&file)?.unwrap_or_default();
+    for number in first..number {
+        let changes = changes::read(directory, number)?.unwrap_or_default();
+        changes::apply(&mut table, changes);
+    }
     if table.generation != generation {
         let made = table.generation;
         return Err(Error::Table(format!("the files make generation {made}, where {generation} is in use")));
@@ -267,7 +289,7 @@ mod tests {
         lab.kept = Kept::new(lab.directory.path());
         assert_eq!(lab.kept.load().expect("loads"), Table::default());
         lab.change(4, Some(route("four")));
-        assert_eq!(lab.loaded(), lab.table, "the first after a start");
+        assert_eq!(lab.loaded(), lab.table, "what does not follow is saved whole");
     }
 
     #[test]
@@ -337,10 +359,39 @@ mod tests {
             lab.change(number % 7, (number % 3 > 0).then(|| route(&format!("app{number}"))));
             lab.kept.fold = 700;
         }
-        assert_eq!(lab.loaded(), lab.table);
         lab.kept.wait();
         assert_eq!(lab.loaded(), lab.table);
         assert!(lab.kept.number > 3 && changes::numbers(lab.directory.path()).len() <= 2);
+    }
+
+    #[test]
+    fn one_router_after_another_goes_on_where_the_last_one_ended() {
+        let mut lab = Lab::new(FOLD);
+        let whole = |lab: &Lab| Durable::new(lab.directory.path(), WHOLE).load::<Table>().expect("reads");
+        for round in 0..5 {
+            lab.change(round, Some(route("one")));
+            lab.change(round + 1, (round % 2 == 0).then(|| route("two")));
+            lab.kept = Kept::new(lab.directory.path());
+            assert_eq!(
+                whole(&lab),
+                Some(lab.table.clone()),
+                "it has folded its changes: any router can read them"
+            );
+            assert_eq!(lab.kept.load().expect("loads"), lab.table);
+        }
+        let before = fs::read(lab.file("table")).expect("reads");
+        lab.change(9, Some(route("nine")));
+        assert_eq!(fs::read(lab.file("table")).expect("reads"), before, "the first change is cheap, too");
+        // A crash: nothing is folded, and the next one goes on top.
+        for round in 10..15 {
+            std::mem::forget(std::mem::replace(&mut lab.kept, Kept::new(lab.directory.path())));
+            assert_eq!(lab.kept.load().expect("loads"), lab.table);
+            if round % 2 == 0 {
+                lab.change(round, Some(route("more")));
+            }
+        }
+        assert_eq!(lab.loaded(), lab.table);
+        assert_eq!(fs::read(lab.file("table")).expect("reads"), before);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
         head::{MAX_LINES, Request, Space},
         scan::{self, Scan},
     },
-    crowd::{Most, Place},
+    crowd::{Most, Seat},
     forward, h2,
     lane::Lane,
     options::Limits,
@@ -59,7 +59,7 @@ pub(crate) struct Origin {
     /// Its place among the connections that this worker may have; an upgraded stream keeps it.
     _place: Rc<OwnedSemaphorePermit>,
     /// Its place among its client's, where they are counted.
-    _seat: Option<Rc<Place>>,
+    _seat: Option<Rc<Seat>>,
 }
 
 impl Origin {

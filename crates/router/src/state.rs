@@ -1,6 +1,10 @@
 //! The router's state directory, used by one router at a time: what it serves after a start, before any server connects.
 
-use crate::{durable::Durable, error::Error, kept::{Kept, WHOLE}};
+use crate::{
+    durable::Durable,
+    error::Error,
+    kept::{Kept, WHOLE},
+};
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use std::{

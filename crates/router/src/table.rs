@@ -5,7 +5,7 @@
 
 use crate::{
     codec::Refusal,
-    crowd::{Crowd, Full, Most, Place},
+    crowd::{Crowd, Full, Most, Seat},
     hosts::{Edit, Hosts},
     pins::{self, Key, Pins},
     traffic::{Counters, Registry},
@@ -66,11 +66,11 @@ impl Peer {
 pub(crate) struct Busy {
     peer: Arc<Peer>,
     /// Its place among those that the app may have in flight.
-    place: Option<Place>,
+    place: Option<Seat>,
 }
 
 impl Busy {
-    pub(crate) fn new(peer: Arc<Peer>, place: Option<Place>) -> Self {
+    pub(crate) fn new(peer: Arc<Peer>, place: Option<Seat>) -> Self {
         peer.in_flight.fetch_add(1, Ordering::Relaxed);
         Self { peer, place }
     }
@@ -111,7 +111,7 @@ impl Target {
 }
 
 /// What an app may have in flight, and has.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Limit {
     most: Most,
     crowd: Arc<Crowd>,
@@ -176,7 +176,7 @@ impl App {
     }
 
     /// A place for one more request of this client's, where places are counted.
-    pub(crate) fn enter(&self, client: IpAddr) -> Result<Option<Place>, Full> {
+    pub(crate) fn enter(&self, client: IpAddr) -> Result<Option<Seat>, Full> {
         self.limit.as_ref().map(|limit| limit.crowd.enter(client, limit.most)).transpose()
     }
 
