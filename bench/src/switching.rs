@@ -118,13 +118,11 @@ fn route(number: usize, setting: &Setting<'_>, colour: Colour) -> Result<AppRout
     Ok(AppRoute {
         name: format!("app{number}"),
         domains: (0..setting.domains).map(|turn| domain(number + turn * setting.apps)).collect(),
-        force_https: false,
         live: Some(Target {
             environment,
             colour,
             instances: vec![Backend { instance, address: setting.upstream }],
         }),
-        standby: None,
-        absent: None,
+        ..AppRoute::default()
     })
 }

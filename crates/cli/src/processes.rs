@@ -115,6 +115,8 @@ pub(crate) fn router(context: &Context, args: RouterArgs) -> Result<()> {
     options.http.clone_from(&config.router_http);
     options.https.clone_from(&config.router_https);
     options.trusted.clone_from(&config.trusted_proxies);
+    options.proxy_protocol = config.proxy_protocol;
+    options.limits.connections_per_client = config.connections_per_client;
     options.inherited = args.inherited;
     options.ready = args.ready.clone().map_or(teal_router::Ready::Nobody, teal_router::Ready::File);
     let ended = if args.supervise {
@@ -185,8 +187,11 @@ fn configuration(file: Option<&Path>) -> Result<Config> {
             .hint("name another with --config"));
         }
     };
-    toml::from_str(&text).map_err(|error| {
-        Error::usage(format!("the configuration {} is not right: {error}", path.display()))
+    let wrong = |why: String| {
+        Error::usage(format!("the configuration {} is not right: {why}", path.display()))
             .hint("every field is described in docs/operating.md")
-    })
+    };
+    let config: Config = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+    config.check().map_err(wrong)?;
+    Ok(config)
 }

@@ -364,7 +364,7 @@ pub struct WhoAmI {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DomainChange {
-    /// To add.
+    /// To add: `example.org`, `*.example.org`, or `example.org/api` for that path and all below it.
     #[serde(default)]
     pub add: Vec<String>,
     /// To remove.

@@ -3,7 +3,7 @@
 //! A frame is a big-endian `u32` length and that many bytes of JSON, at most [`MAX_FRAME`]. The server speaks [`Request`]s, the router
 //! answers each with one [`Reply`] in order. Unknown optional fields are ignored by both sides; a capability that the
 //! server requires and the router does not know is refused by name. The router acknowledges a table only when it is written, fsynced,
-//! renamed, the directory fsynced, and every worker uses it. One connection may be open per server; a newer one replaces an older one.
+//! renamed, the directory fsynced, and every worker uses it; a change when it is appended to what is kept, fsynced, and used. One connection may be open per server; a newer one replaces an older one.
 
 use crate::{
     certificate::{Certificate, Proof},

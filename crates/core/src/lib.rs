@@ -8,6 +8,7 @@ pub mod api;
 pub mod certificate;
 pub mod control;
 pub mod deploy;
+pub mod domain;
 pub mod engine;
 pub mod id;
 pub mod route;

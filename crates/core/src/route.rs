@@ -44,15 +44,24 @@ pub struct Table {
 }
 
 /// Where one app's traffic goes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AppRoute {
     /// The app's name, for pages and logs.
     pub name: String,
-    /// Host names in lower case without port: exact ones, or `*.example.org` for every name with one label more.
+    /// Domains as [`crate::domain`] has them: `example.org`, `*.example.org`, `example.org/api`.
     pub domains: Vec<String>,
     /// Requests in clear text are sent to `https`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub force_https: bool,
+    /// A client's next request goes to the instance that had its last one.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sticky_sessions: bool,
+    /// Ordinary requests that may be in flight at a time; 0 is no limit.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_requests: u32,
+    /// The same for one client's address.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_requests_per_client: u32,
     /// The live environment; `None` says why in `absent`.
     pub live: Option<Target>,
     /// The standby, while the live one bakes: takes requests that the live one refused before a byte was sent.
@@ -61,6 +70,11 @@ pub struct AppRoute {
     /// Why there is no live environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub absent: Option<Absent>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// An environment that takes traffic.

@@ -10,8 +10,10 @@ use crate::{
     },
     headers::Hops,
     pages::Form,
+    pins::Pins,
     text,
 };
+use std::net::IpAddr;
 
 /// Where certificate authorities look for proofs (RFC 8555, 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -23,6 +25,10 @@ pub(crate) struct Asker<'a> {
     pub(crate) node: &'a str,
     /// The other end is a proxy of the operator's: what it says of others is kept.
     pub(crate) trusted: bool,
+    /// The same as an address.
+    pub(crate) address: IpAddr,
+    /// All proxies of the operator's.
+    pub(crate) proxies: &'a [IpAddr],
     /// `http` or `https`.
     pub(crate) scheme: &'static str,
 }
@@ -53,6 +59,10 @@ pub(crate) struct Asked {
     pub(crate) trailers: bool,
     /// It came in clear text, as far as is known.
     pub(crate) is_clear: bool,
+    /// Who is counted as the client: what asks us, or what the operator's proxies say.
+    pub(crate) client: IpAddr,
+    /// The instances that the client had before.
+    pub(crate) pins: Pins,
     /// The last part of the path under which certificate authorities look for proofs.
     pub(crate) challenge: Option<String>,
 }
@@ -67,9 +77,7 @@ pub(crate) enum Protocol {
 impl Asked {
     /// Where the same thing is by TLS; `head` is its head as it would go on.
     pub(crate) fn by_tls(&self, head: &[u8]) -> String {
-        let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-        let path =
-            line.split(|byte| *byte == b' ').nth(1).filter(|path| path.starts_with(b"/")).unwrap_or(b"/");
+        let path = Some(target(head)).filter(|path| path.starts_with(b"/")).unwrap_or(b"/");
         format!("https://{}{}", self.domain, String::from_utf8_lossy(path))
     }
 
@@ -91,8 +99,14 @@ impl Asked {
 
         first_line(&mut head, request.method, &target);
         line(&mut head, "Host", target.authority.as_bytes());
+        let mut pins = Pins::default();
         for (name, text, value) in fields.iter() {
-            if goes_on(name) && !(name == Name::Expect && is_old) && !hops.names(name, text) {
+            if name == Name::Cookie {
+                let value = pins.take(value);
+                if !value.is_empty() {
+                    line(&mut head, text, &value);
+                }
+            } else if goes_on(name) && !(name == Name::Expect && is_old) && !hops.names(name, text) {
                 line(&mut head, text, value);
             }
         }
@@ -120,9 +134,16 @@ impl Asked {
             expects: expects && !matches!(framing, Framing::None | Framing::Length(0)),
             trailers,
             is_clear: proto(fields, asker) != b"https",
+            client: client(fields, asker),
+            pins,
             challenge: target.path.strip_prefix(CHALLENGES).map(ToOwned::to_owned),
         })
     }
+}
+
+/// The target in a request's head.
+pub(crate) fn target(head: &[u8]) -> &[u8] {
+    head.split(|byte| matches!(byte, b' ' | b'\r')).nth(1).unwrap_or_default()
 }
 
 fn first_line(head: &mut Vec<u8>, method: &str, target: &Target<'_>) {
@@ -195,6 +216,22 @@ fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authorit
     line(head, "X-Forwarded-Proto", proto(fields, asker));
 }
 
+/// Behind the operator's proxies: the nearest address that is none of theirs. Whatever that one says of others is its own word.
+fn client(fields: Fields<'_>, asker: &Asker<'_>) -> IpAddr {
+    if !asker.trusted {
+        return asker.address;
+    }
+    let told: Vec<&str> = fields.tokens(Name::XForwardedFor).collect();
+    let mut nearest = asker.address;
+    for address in told.into_iter().rev().map_while(|text| text.parse::<IpAddr>().ok()) {
+        nearest = address.to_canonical();
+        if !asker.proxies.contains(&nearest) {
+            break;
+        }
+    }
+    nearest
+}
+
 /// By what the client came to us, or to the proxy in front of us.
 fn proto<'a>(fields: Fields<'a>, asker: &Asker<'a>) -> &'a [u8] {
     let told = fields.all(Name::XForwardedProto).next().filter(|_| asker.trusted);
@@ -229,11 +266,19 @@ fn identify(head: &mut Vec<u8>, fields: Fields<'_>) {
 mod tests {
     use super::*;
     use crate::codec::head::{MAX_LINES, Space};
+    use std::net::Ipv4Addr;
+
+    const PROXIES: [IpAddr; 2] =
+        [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
+
+    fn asker(trusted: bool) -> Asker<'static> {
+        Asker { node: "192.0.2.1", trusted, address: PROXIES[0], proxies: &PROXIES, scheme: "http" }
+    }
 
     fn ask(head: &str, trusted: bool) -> Result<(Asked, String), Refusal> {
         let mut space = Space::new();
         let request = Request::parse(head.as_bytes(), &mut space, MAX_LINES)?;
-        let asked = Asked::of(&request, &Asker { node: "192.0.2.1", trusted, scheme: "http" }, Vec::new())?;
+        let asked = Asked::of(&request, &asker(trusted), Vec::new())?;
         let text = String::from_utf8_lossy(&asked.head).into_owned();
         Ok((asked, text))
     }
@@ -269,6 +314,37 @@ mod tests {
         assert!(trusted.contains("X-Forwarded-For: 203.0.113.9, 8, 192.0.2.1\r\n"), "{trusted}");
         assert!(trusted.contains("X-Forwarded-Proto: https\r\n"));
         assert!(trusted.contains(&format!("Forwarded: for=x, {ours}")));
+    }
+
+    #[test]
+    fn the_client_is_the_nearest_that_is_no_proxy_of_the_operators() {
+        for (lines, trusted, expected) in [
+            ("X-Forwarded-For: 203.0.113.9\r\n", false, "192.0.2.1"),
+            ("", true, "192.0.2.1"),
+            ("X-Forwarded-For: 203.0.113.9\r\n", true, "203.0.113.9"),
+            ("X-Forwarded-For: 198.51.100.1, 203.0.113.9\r\n", true, "203.0.113.9"),
+            (
+                "X-Forwarded-For: 198.51.100.1\r\nX-Forwarded-For: 203.0.113.9, 192.0.2.2\r\n",
+                true,
+                "203.0.113.9",
+            ),
+            ("X-Forwarded-For: 2001:db8::7\r\n", true, "2001:db8::7"),
+            ("X-Forwarded-For: 203.0.113.9, unknown\r\n", true, "192.0.2.1"),
+        ] {
+            assert_eq!(with(lines, trusted).0.client.to_string(), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn pins_do_not_reach_the_app() {
+        let (asked, head) =
+            with("Cookie: a=1; teal-instance-x=p; b=2\r\nCookie: teal-instance-y=q\r\n", false);
+        assert!(head.contains("Cookie: a=1; b=2\r\n") && !head.contains("teal-instance"), "{head}");
+        assert_eq!(
+            (asked.pins.of("teal-instance-x"), asked.pins.of("teal-instance-y")),
+            (Some("p"), Some("q"))
+        );
+        assert_eq!(head.matches("Cookie").count(), 1, "{head}");
     }
 
     #[test]

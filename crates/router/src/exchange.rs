@@ -87,6 +87,8 @@ pub(crate) struct Exchange<'a> {
     endless: bool,
     keep: bool,
     onward: Option<Onward>,
+    /// The cookie that the client is given with the answer.
+    pub(crate) pin: Option<String>,
     patience: Patience,
     /// What had gone through the instance's connection before.
     before: (u64, u64),
@@ -120,6 +122,7 @@ impl<'a> Exchange<'a> {
             endless: false,
             keep: false,
             onward: None,
+            pin: None,
             before,
         }
     }
@@ -243,7 +246,8 @@ impl<'a> Exchange<'a> {
         let last = self.upload != Upload::Done || self.worker.is_leaving();
         let onward = Onward::of(&answer, self.asked, last);
         let mut head = buffer::text();
-        headers::response(&mut head, &response, onward, self.asked).map_err(|_| Fault::Garbled)?;
+        let pin = self.pin.as_deref().filter(|_| !answer.is_interim());
+        headers::response(&mut head, &response, onward, self.asked, pin).map_err(|_| Fault::Garbled)?;
         self.down.skip(length);
         self.scan = Scan::default();
         if answer.is_interim() {
@@ -280,13 +284,14 @@ impl<'a> Exchange<'a> {
         if let (Some(app), Some(keep)) = (&mut self.app, answer.keep_for) {
             app.keep = keep.saturating_sub(CLOSING).min(MAX_KEEP);
         }
-        if let Some((ticket, _)) = &mut self.counted {
+        if let Some((ticket, busy)) = &mut self.counted {
             ticket.counters().given();
             if answer.status >= 500 {
                 ticket.counters().server_error();
             }
             if answer.endless {
                 ticket.upgrade();
+                busy.upgrade();
             }
         }
         Ok(())
@@ -406,11 +411,12 @@ impl<'a> Exchange<'a> {
 
     /// Answers 101 and gives both connections away, counted as upgraded.
     pub(crate) async fn switch(mut self) -> After {
-        let (Some(app), Some((mut ticket, busy))) = (self.app.take(), self.counted.take()) else {
+        let (Some(app), Some((mut ticket, mut busy))) = (self.app.take(), self.counted.take()) else {
             return After::Close;
         };
         ticket.counters().given();
         ticket.upgrade();
+        busy.upgrade();
         // From here on, so that an order that comes while the head leaves is not missed.
         let cuts = ticket.counters().cuts();
         let flush = poll_fn(|cx| self.down.poll_flush(cx, &mut self.client.wire));

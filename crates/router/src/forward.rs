@@ -4,8 +4,9 @@
 //! request that chose by the old one and is not counted yet.
 
 use crate::{
-    asked::Asked,
+    asked::{self, Asked},
     codec::Framing,
+    crowd::Full,
     exchange::{Exchange, Fault},
     pages::Page,
     pool::Connection,
@@ -81,20 +82,24 @@ impl Journey<'_> {
     async fn run(mut self) -> Result<After, Page> {
         loop {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
-            let app = self.worker.directory.find(&self.asked.domain);
+            let target = asked::target(self.client.up.head());
+            let found = self.worker.directory.find(&self.asked.domain, target);
+            let app = found.map_err(Page::Refused)?;
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
             if app.held {
-                self.worker.directory.released(&self.asked.domain).await;
+                self.worker.directory.released(&self.asked.domain, target).await;
                 continue;
             }
             if app.force_https && self.asked.is_clear {
                 return Err(Page::Secure(self.asked.by_tls(self.client.up.head())));
             }
             let now = self.worker.directory.now();
-            let chosen = app.choose(&self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
+            let chosen =
+                app.choose(Some(&self.asked.pins), &self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
             let Some((target, peer)) = chosen else { return Err(nobody(&app)) };
+            let place = app.enter(self.asked.client).map_err(|full| too_much(&app, full))?;
             let ticket = Ticket::new(Arc::clone(&target.counters));
-            let busy = Busy::new(Arc::clone(&peer));
+            let busy = Busy::new(Arc::clone(&peer), place);
             match self.attempt(&app, &peer, ticket, busy).await {
                 Ok(after) => return Ok(after),
                 Err(Miss::Elsewhere) => self.tried.push(peer),
@@ -114,6 +119,7 @@ impl Journey<'_> {
         let mut order = pin!(cut_ordered(ticket.counters().cuts()));
         let connection = self.connection(app, peer, &ticket, order.as_mut()).await?;
         let mut exchange = Exchange::new(self.worker, self.client, self.asked, connection, (ticket, busy));
+        exchange.pin = app.pin(&self.asked.pins, peer, !self.asked.is_clear);
         let fault = match poll_fn(|cx| exchange.poll_answer(cx, order.as_mut())).await {
             Ok(answer) if answer.status == 101 => return Ok(exchange.switch().await),
             Ok(answer) => match exchange.begin(&answer) {
@@ -150,6 +156,14 @@ impl Journey<'_> {
                 Err(Miss::Elsewhere)
             }
         }
+    }
+}
+
+/// There is no place for the request.
+fn too_much(app: &App, full: Full) -> Page {
+    match full {
+        Full::All => Page::Crowded(app.name.clone()),
+        Full::Each => Page::Greedy(app.name.clone()),
     }
 }
 

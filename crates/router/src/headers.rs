@@ -100,12 +100,13 @@ impl Onward {
     }
 }
 
-/// Writes an instance's response anew for the client.
+/// Writes an instance's response anew for the client; `pin` is a cookie of ours.
 pub(crate) fn response(
     head: &mut Vec<u8>,
     response: &Response<'_>,
     onward: Onward,
     asked: &Asked,
+    pin: Option<&str>,
 ) -> Result<(), Refusal> {
     let hops = Hops::of(response.fields)?;
     let (interim, switches) = (response.status < 200, response.status == 101);
@@ -125,6 +126,9 @@ pub(crate) fn response(
     } else if !interim {
         body_lines(head, response, onward);
         connection_lines(head, onward, asked);
+    }
+    if let Some(pin) = pin {
+        line(head, "Set-Cookie", pin.as_bytes());
     }
     if !dated && !interim {
         head.extend_from_slice(b"Date: ");

@@ -114,7 +114,7 @@ impl Keeper {
         let before = std::mem::replace(&mut self.table.generation, generation);
         let ids: Vec<AppId> = apps.keys().cloned().collect();
         let old = self.put(apps);
-        if let Err(error) = self.place.save(&self.table) {
+        if let Err(error) = self.place.change(&self.table, before, &ids) {
             self.put(old);
             self.table.generation = before;
             return Err(error);
@@ -246,12 +246,11 @@ fn now() -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{frame, state::Saved};
+    use crate::{frame, pins::Key, state::Saved};
     use teal_core::control::{MAX_FRAME, decode};
 
     fn route(name: &str) -> AppRoute {
-        let domains = vec!["shop.test".into()];
-        AppRoute { name: name.into(), domains, force_https: false, live: None, standby: None, absent: None }
+        AppRoute { name: name.into(), domains: vec!["shop.test".into()], ..AppRoute::default() }
     }
 
     fn keeper(directory: &std::path::Path) -> Keeper {
@@ -259,7 +258,7 @@ mod tests {
             place: Place::new(Saved::open(directory).expect("opens"), directory.to_owned()),
             elder: Elder::default(),
             table: Table::default(),
-            directory: Arc::new(Directory::new()),
+            directory: Arc::new(Directory::new(Key::new(b"secret"))),
             certificates: Arc::default(),
             workers: Vec::new(),
             http: Vec::new(),
@@ -278,7 +277,7 @@ mod tests {
         let mut heard = Vec::new();
         while heard.len() < words {
             let body = frame::read(&mut link, MAX_FRAME as usize).await.expect("a word");
-            let app = directory.find("shop.test").expect("an app");
+            let app = directory.find("shop.test", b"/").expect("certain").expect("an app");
             heard.push((decode(&body).expect("a request"), app.name.clone()));
             frame::write(&mut link, &Reply::Acknowledged { generation: 0 }).await.expect("answers");
         }
@@ -312,8 +311,8 @@ mod tests {
         keeper.reply(Request::Hold { apps: vec!["a-1".parse().expect("legal")] }).await;
         let directory = Arc::clone(&keeper.directory);
         let mut waiting = tokio::spawn(async move {
-            directory.released("shop.test").await;
-            directory.find("shop.test").expect("an app").name.clone()
+            directory.released("shop.test", b"/").await;
+            directory.find("shop.test", b"/").expect("certain").expect("an app").name.clone()
         });
         tokio::select! {
             biased;

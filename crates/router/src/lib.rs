@@ -6,13 +6,16 @@
 //!
 //! One thread per worker, each with its own runtime and its own pool of upstream connections; one thread for the control socket.
 
+mod announced;
 mod asked;
 mod buffer;
 mod chance;
+mod changes;
 mod channel;
 mod child;
 mod codec;
 mod control;
+mod crowd;
 mod durable;
 mod elder;
 mod error;
@@ -21,13 +24,16 @@ mod forward;
 mod frame;
 mod h2;
 mod headers;
+mod hosts;
 mod keeper;
+mod kept;
 mod lane;
 mod listeners;
 mod options;
 mod pages;
 mod patience;
 mod peer;
+mod pins;
 mod place;
 mod pool;
 mod process;

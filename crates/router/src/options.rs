@@ -26,6 +26,9 @@ pub struct Options {
     pub inherited: bool,
     /// Proxies in front of this router: only their `X-Forwarded-*` and `Forwarded` headers are kept and added to.
     pub trusted: Vec<IpAddr>,
+    /// Connections from the trusted proxies begin with a header of the PROXY protocol (version 1 or 2), and none are served without it. From
+    /// others no header is read at all.
+    pub proxy_protocol: bool,
     /// Time-outs and sizes.
     pub limits: Limits,
 }
@@ -43,6 +46,7 @@ impl Options {
             ready: Ready::Nobody,
             inherited: false,
             trusted: Vec::new(),
+            proxy_protocol: false,
             limits: Limits::default(),
         }
     }
@@ -87,6 +91,8 @@ impl fmt::Debug for Ready {
 pub struct Limits {
     /// A client's connection may be silent for this long between requests or inside a request's head.
     pub idle: Duration,
+    /// How long a proxy may take to say for whom it speaks (see [`Options::proxy_protocol`]).
+    pub announce: Duration,
     /// From a head's first byte to its last.
     pub head: Duration,
     /// A client may let a body stand still for this long, in either direction.
@@ -112,12 +118,15 @@ pub struct Limits {
     pub header_lines: usize,
     /// Clients' connections at a time, upgraded ones among them, over all workers; more wait in the listening socket's queue.
     pub connections: usize,
+    /// The same for one client's address (IPv6: 64 bits of it), trusted proxies excepted; more are closed at once. 0 is no limit.
+    pub connections_per_client: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
             idle: Duration::from_secs(75),
+            announce: Duration::from_secs(5),
             head: Duration::from_secs(30),
             stalled: Duration::from_secs(300),
             body_rate: 0,
@@ -130,6 +139,7 @@ impl Default for Limits {
             head_bytes: 64 * 1024,
             header_lines: 128,
             connections: 20_000,
+            connections_per_client: 0,
         }
     }
 }

@@ -37,6 +37,10 @@ pub(crate) enum Page {
     Unknown(String),
     /// The app has no live environment.
     Absent(String, Option<Absent>),
+    /// The app has as many requests in flight as it may have.
+    Crowded(String),
+    /// The client has as many requests in flight at the app as it may have.
+    Greedy(String),
     /// No instance took the request.
     Unreachable(String),
     /// The instance broke off before it answered.
@@ -63,7 +67,8 @@ impl Page {
             Self::Proof(_) => 200,
             Self::Secure(_) => 308,
             Self::Unknown(_) | Self::Absent(_, Some(Absent::NeverDeployed)) => 404,
-            Self::Absent(..) | Self::Closed(_) => 503,
+            Self::Greedy(_) => 429,
+            Self::Absent(..) | Self::Closed(_) | Self::Crowded(_) => 503,
             Self::Unreachable(_) | Self::Broken(_) | Self::Garbled(_) => 502,
             Self::Slow(_) => 504,
         }
@@ -81,6 +86,14 @@ impl Page {
             }
             Self::Absent(app, Some(Absent::Stopped)) => format!("{app} is stopped."),
             Self::Absent(app, _) => format!("{app} is starting. Try again in a moment."),
+            Self::Crowded(app) => {
+                format!(
+                    "{app} has as many requests in flight as it may have (max_requests). Try again in a moment."
+                )
+            }
+            Self::Greedy(app) => format!(
+                "{app} has as many requests of yours in flight as one client may have (max_requests_per_client). Wait for them first."
+            ),
             Self::Unreachable(app) => format!("No instance of {app} accepts connections."),
             Self::Broken(app) => format!("{app} closed the connection before it answered."),
             Self::Garbled(app) => format!("{app} answered with something that is not HTTP."),
@@ -90,7 +103,13 @@ impl Page {
     }
 
     fn retry_after(&self) -> bool {
-        matches!(self, Self::Absent(_, None | Some(Absent::Starting)) | Self::Closed(_))
+        matches!(
+            self,
+            Self::Absent(_, None | Some(Absent::Starting))
+                | Self::Closed(_)
+                | Self::Crowded(_)
+                | Self::Greedy(_)
+        )
     }
 
     /// The connection ends behind it, whatever the client wants.
@@ -136,6 +155,7 @@ fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         502 => "Bad Gateway",
         503 => "Service Unavailable",

@@ -5,7 +5,7 @@ use crate::{
     state::{Given, Saved},
 };
 use std::path::PathBuf;
-use teal_core::route::Table;
+use teal_core::{id::AppId, route::Table};
 
 /// The state directory, or the memory of it.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Place {
 
     /// Has it again, with this table.
     pub(crate) fn take_back(&mut self, table: &Table) -> Result<(), Error> {
-        let saved = Saved::open(&self.directory)?;
+        let mut saved = Saved::open(&self.directory)?;
         saved.save(table)?;
         self.saved = Some(saved);
         Ok(())
@@ -39,8 +39,13 @@ impl Place {
     }
 
     /// Makes the table durable, if that is this router's business.
-    pub(crate) fn save(&self, table: &Table) -> Result<(), Error> {
-        self.saved.as_ref().map_or(Ok(()), |saved| saved.save(table))
+    pub(crate) fn save(&mut self, table: &Table) -> Result<(), Error> {
+        self.saved.as_mut().map_or(Ok(()), |saved| saved.save(table))
+    }
+
+    /// The same for a change that made `table` of generation `base`, by these apps.
+    pub(crate) fn change(&mut self, table: &Table, base: u64, ids: &[AppId]) -> Result<(), Error> {
+        self.saved.as_mut().map_or(Ok(()), |saved| saved.change(table, base, ids))
     }
 
     /// Makes certificates durable, if that is this router's business.

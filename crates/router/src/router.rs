@@ -4,11 +4,13 @@
 
 use crate::{
     control,
+    crowd::Crowd,
     elder::Elder,
     error::Error,
     keeper::Keeper,
     listeners::{self, Sockets},
     options::{Limits, Options, Ready},
+    pins::Key,
     place::Place,
     state::{self, Saved},
     table::Directory,
@@ -67,7 +69,7 @@ impl Router {
     /// Does what can be done of a start while another router serves: reads what that one has saved.
     pub(crate) fn rehearse(options: &Options) -> Result<(), Error> {
         let (table, given) = state::read(&options.state)?;
-        Directory::new().replace(&table);
+        Directory::new(Key::new(&[])).replace(&table);
         let certificates = Arc::new(Certificates::default());
         certificates.replace(&given);
         tls::config(certificates).map(drop)
@@ -76,9 +78,9 @@ impl Router {
     /// Starts a router on these sockets; `link` leads to the one that served before.
     pub(crate) fn serve(options: Options, sockets: Sockets, link: Option<UnixStream>) -> Result<Self, Error> {
         let (http, https) = (listeners::addresses(&sockets.http)?, listeners::addresses(&sockets.https)?);
-        let saved = Saved::open(&options.state)?;
+        let mut saved = Saved::open(&options.state)?;
         let table = saved.load()?;
-        let directory = Arc::new(Directory::new());
+        let directory = Arc::new(Directory::new(Key::new(&saved.secret()?)));
         directory.replace(&table);
         let certificates = Arc::new(Certificates::default());
         certificates.replace(&saved.certificates()?);
@@ -114,6 +116,8 @@ impl Router {
             tls: tls::config(Arc::clone(&self.certificates))?,
             limits: options.limits.clone(),
             trusted: options.trusted.clone(),
+            proxy_protocol: options.proxy_protocol,
+            crowd: Crowd::new(),
             workers: options.worker_count(),
         })
     }

@@ -10,6 +10,7 @@ use crate::{
         head::{MAX_LINES, Request, Space},
         scan::{self, Scan},
     },
+    crowd::{Most, Seat},
     forward, h2,
     lane::Lane,
     options::Limits,
@@ -22,7 +23,7 @@ use crate::{
 };
 use std::{
     future::{Future, poll_fn},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
@@ -53,20 +54,53 @@ pub(crate) struct Origin {
     trusted: bool,
     /// `http` or `https`.
     scheme: &'static str,
+    /// The same as an address.
+    address: IpAddr,
     /// Its place among the connections that this worker may have; an upgraded stream keeps it.
     _place: Rc<OwnedSemaphorePermit>,
+    /// Its place among its client's, where they are counted.
+    _seat: Option<Rc<Seat>>,
 }
 
 impl Origin {
+    /// Nothing if this client has as many connections as it may have.
     pub(crate) fn new(
         worker: &Worker,
         address: SocketAddr,
         scheme: &'static str,
         place: OwnedSemaphorePermit,
-    ) -> Self {
-        let ip = address.ip().to_canonical();
-        let trusted = worker.trusted.contains(&ip);
-        Self { node: ip.to_string().into(), trusted, scheme, _place: Rc::new(place) }
+    ) -> Option<Self> {
+        let address = address.ip().to_canonical();
+        let nobody =
+            Self { node: "".into(), address, trusted: false, scheme, _place: Rc::new(place), _seat: None };
+        nobody.of(worker, address)
+    }
+
+    /// The same connection as this client's.
+    fn of(self, worker: &Worker, address: IpAddr) -> Option<Self> {
+        let trusted = worker.trusted.contains(&address);
+        let most = Most { all: 0, each: worker.limits.connections_per_client };
+        let counted = most.is_some() && !trusted;
+        let seat = counted.then(|| worker.crowd.enter(address, most)).transpose();
+        let Ok(seat) = seat else {
+            tracing::debug!(client = %address, "it has as many connections as one client may have");
+            return None;
+        };
+        Some(Self { node: address.to_string().into(), address, trusted, _seat: seat.map(Rc::new), ..self })
+    }
+
+    /// The other end's address, as text.
+    pub(crate) fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The same connection, which the other end has made for this client. What the client says of others is its own word, not the proxy's: it
+    /// is believed only if the client itself is a proxy of the operator's.
+    pub(crate) fn behind(self, worker: &Worker, client: Option<SocketAddr>) -> Option<Self> {
+        match client {
+            Some(client) => self.of(worker, client.ip().to_canonical()),
+            None => Some(Self { trusted: false, ..self }),
+        }
     }
 }
 
@@ -104,8 +138,19 @@ impl Client {
     }
 }
 
+/// Serves a connection from its first byte on, on a task of its own.
+pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, origin: Origin) {
+    let serving = Rc::clone(worker);
+    if origin.scheme == "https" {
+        worker.tasks.spawn_local(secure(serving, stream, origin));
+    } else {
+        let client = Client::new(worker, Wire::new(stream), origin);
+        worker.tasks.spawn_local(connection(serving, client));
+    }
+}
+
 /// Makes the handshake with a client that comes by TLS, and serves it by the protocol that both agree on.
-pub(crate) async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
+async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
     let handshake = timeout(worker.limits.head, Wire::tls(stream, Arc::clone(&worker.tls))).await;
     let (mut wire, protocol) = match handshake {
         Ok(Ok(made)) => made,
@@ -177,7 +222,7 @@ impl Heads {
     ) -> Poll<Option<Result<Asked, Refusal>>> {
         let mut came = !client.up.raw().is_empty() && self.begun.is_none();
         loop {
-            if let Some(read) = self.read(&worker.limits, client).transpose() {
+            if let Some(read) = self.read(worker, client).transpose() {
                 return Poll::Ready(Some(read));
             }
             match client.up.poll_fill(cx, &mut client.wire) {
@@ -211,7 +256,8 @@ impl Heads {
     }
 
     /// The request at the beginning of what was read, once its head is whole.
-    fn read(&mut self, limits: &Limits, client: &mut Client) -> Result<Option<Asked>, Refusal> {
+    fn read(&mut self, worker: &Worker, client: &mut Client) -> Result<Option<Asked>, Refusal> {
+        let (limits, proxies) = (&worker.limits, &worker.trusted);
         if !self.blank && scan::blank(client.up.raw()) > 0 {
             (self.blank, self.scan) = (true, Scan::default());
             client.up.skip(scan::blank(client.up.raw()));
@@ -234,8 +280,8 @@ impl Heads {
         }
         let mut space = Space::new();
         let request = Request::parse(head, &mut space, limits.header_lines.min(MAX_LINES))?;
-        let Origin { node, trusted, scheme, .. } = &client.origin;
-        let asker = Asker { node, trusted: *trusted, scheme };
+        let Origin { node, trusted, scheme, address, .. } = &client.origin;
+        let asker = Asker { node, trusted: *trusted, address: *address, proxies, scheme };
         let asked = Asked::of(&request, &asker, buffer::text())?;
         client.up.skip(length);
         Ok(Some(asked))

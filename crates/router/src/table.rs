@@ -1,13 +1,19 @@
-//! The compiled table: host name → app → instances, read by every request without a lock and swapped whole per app.
+//! The compiled table: domain → app → instances, read by every request without a lock and swapped whole per app.
 //!
 //! Writers come one at a time (the control thread). A route that was compiled is never edited: an app's new route replaces the old one in a
 //! single step, and a peer that left it is marked as withdrawn, for ever: if the address comes back, it comes back as another peer.
 
-use crate::traffic::{Counters, Registry};
+use crate::{
+    codec::Refusal,
+    crowd::{Crowd, Full, Most, Seat},
+    hosts::{Edit, Hosts},
+    pins::{self, Key, Pins},
+    traffic::{Counters, Registry},
+};
 use arc_swap::ArcSwap;
 use std::{
-    collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -15,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 use teal_core::{
+    domain,
     id::AppId,
     route::{self, Absent, AppRoute, Backend, Table},
 };
@@ -56,18 +63,27 @@ impl Peer {
 
 /// A request that counts for the choice of the least busy peer, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<Peer>);
+pub(crate) struct Busy {
+    peer: Arc<Peer>,
+    /// Its place among those that the app may have in flight.
+    place: Option<Seat>,
+}
 
 impl Busy {
-    pub(crate) fn new(peer: Arc<Peer>) -> Self {
+    pub(crate) fn new(peer: Arc<Peer>, place: Option<Seat>) -> Self {
         peer.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self(peer)
+        Self { peer, place }
+    }
+
+    /// The stream has no end of its own: it is no request in flight any more.
+    pub(crate) fn upgrade(&mut self) {
+        self.place = None;
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -77,6 +93,28 @@ pub(crate) struct Target {
     /// Its counts.
     pub(crate) counters: Arc<Counters>,
     peers: Vec<Arc<Peer>>,
+    /// What cookies say of the peers, in their order; none if sessions are not sticky.
+    pins: Vec<Box<str>>,
+}
+
+impl Target {
+    /// The peer of which a cookie says this.
+    fn pinned(&self, pin: &str) -> Option<&Arc<Peer>> {
+        self.pins.iter().position(|known| **known == *pin).and_then(|index| self.peers.get(index))
+    }
+
+    /// What a cookie has to say of the peer.
+    fn pin(&self, peer: &Arc<Peer>) -> Option<&str> {
+        let index = self.peers.iter().position(|known| Arc::ptr_eq(known, peer))?;
+        self.pins.get(index).map(AsRef::as_ref)
+    }
+}
+
+/// What an app may have in flight, and has.
+#[derive(Debug, Clone)]
+struct Limit {
+    most: Most,
+    crowd: Arc<Crowd>,
 }
 
 /// One app's route, immutable.
@@ -90,7 +128,10 @@ pub(crate) struct App {
     pub(crate) force_https: bool,
     /// The route is about to change elsewhere: requests wait for [`Directory::released`] and look again.
     pub(crate) held: bool,
-    domains: Vec<String>,
+    /// The name of the cookie that pins a client to an instance, if sessions are sticky.
+    cookie: Option<Box<str>>,
+    limit: Option<Limit>,
+    domains: BTreeSet<String>,
     live: Option<Target>,
     standby: Option<Target>,
 }
@@ -101,9 +142,22 @@ impl App {
         self.live.as_ref()
     }
 
-    /// The peer to try next: of the live environment, then of the standby; peers that made others wait come last; never one of `tried`.
-    pub(crate) fn choose(&self, tried: &[Arc<Peer>], now: u64) -> Option<(&Target, Arc<Peer>)> {
+    /// The peer to try next: the one that is pinned, if it is of the live environment and fit; else of the live environment, then of the standby; peers
+    /// that made others wait come last; never one of `tried`.
+    pub(crate) fn choose(
+        &self,
+        pins: Option<&Pins>,
+        tried: &[Arc<Peer>],
+        now: u64,
+    ) -> Option<(&Target, Arc<Peer>)> {
         let avoided = |peer: &Peer| peer.avoided_until.load(Ordering::Relaxed) > now;
+        if let (Some(pins), Some(cookie), Some(live)) = (pins, &self.cookie, &self.live)
+            && let Some(peer) = pins.of(cookie).and_then(|pin| live.pinned(pin))
+            && !avoided(peer)
+            && !tried.iter().any(|tried| Arc::ptr_eq(tried, peer))
+        {
+            return Some((live, Arc::clone(peer)));
+        }
         let targets = || self.live.iter().chain(&self.standby);
         let pick = |patient: bool| {
             targets().find_map(|target| {
@@ -112,6 +166,18 @@ impl App {
             })
         };
         pick(false).or_else(|| pick(true))
+    }
+
+    /// The cookie that this client must be given, if sessions are sticky and it has another one. Nobody is pinned to a standby.
+    pub(crate) fn pin(&self, pins: &Pins, peer: &Arc<Peer>, secure: bool) -> Option<String> {
+        let name = self.cookie.as_ref()?;
+        let pin = self.live.as_ref()?.pin(peer)?;
+        (pins.of(name) != Some(pin)).then(|| pins::cookie(name, pin, secure))
+    }
+
+    /// A place for one more request of this client's, where places are counted.
+    pub(crate) fn enter(&self, client: IpAddr) -> Result<Option<Seat>, Full> {
+        self.limit.as_ref().map(|limit| limit.crowd.enter(client, limit.most)).transpose()
     }
 
     fn peers(&self) -> impl Iterator<Item = &Arc<Peer>> {
@@ -142,25 +208,25 @@ impl Slot {
     }
 }
 
-type Hosts = HashMap<Box<str>, Arc<Slot>>;
-
 /// What every worker looks requests up in.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    hosts: ArcSwap<Hosts>,
+    hosts: Hosts<Slot>,
     slots: Mutex<BTreeMap<AppId, Arc<Slot>>>,
     /// Told of every change, for those who wait for one.
     changes: watch::Sender<()>,
     started: Instant,
+    key: Key,
     /// Counts per environment.
     pub(crate) traffic: Registry,
 }
 
 impl Directory {
-    /// A directory that knows no app.
-    pub(crate) fn new() -> Self {
+    /// A directory that knows no app; `key` is what instances are marked with in cookies.
+    pub(crate) fn new(key: Key) -> Self {
         Self {
-            hosts: ArcSwap::default(),
+            key,
+            hosts: Hosts::new(),
             slots: Mutex::default(),
             changes: watch::Sender::new(()),
             started: Instant::now(),
@@ -168,11 +234,12 @@ impl Directory {
         }
     }
 
-    /// The route of the app that has this domain (lower case, without port).
-    pub(crate) fn find(&self, host: &str) -> Option<Arc<App>> {
-        let hosts = self.hosts.load();
-        let wildcard = || hosts.get(format!("*.{}", host.split_once('.')?.1).as_str());
-        hosts.get(host).or_else(wildcard).map(|slot| slot.0.load_full())
+    /// The route of the app that answers for this host (lower case, without port) and this target.
+    ///
+    /// # Errors
+    /// If the path decides, and can be read in two ways.
+    pub(crate) fn find(&self, host: &str, target: &[u8]) -> Result<Option<Arc<App>>, Refusal> {
+        Ok(self.hosts.find(host, target)?.map(|slot| slot.0.load_full()))
     }
 
     /// Milliseconds since the directory was made.
@@ -199,13 +266,11 @@ impl Directory {
     /// Uses these routes, each in one step; `None` removes the app.
     pub(crate) fn change<'a>(&self, apps: impl Iterator<Item = (&'a AppId, Option<&'a AppRoute>)>) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut domains_differ = false;
+        let mut edits = Vec::new();
         for (id, route) in apps {
-            domains_differ |= self.change_one(&mut slots, id, route);
+            self.change_one(&mut slots, id, route, &mut edits);
         }
-        if domains_differ {
-            self.hosts.store(Arc::new(index(&slots)));
-        }
+        self.hosts.change(edits);
         self.changes.send_replace(());
     }
 
@@ -223,60 +288,77 @@ impl Directory {
     }
 
     /// Waits until requests for this domain are not held any more. Nobody waits for long: whoever held them has gone, then.
-    pub(crate) async fn released(&self, host: &str) {
+    pub(crate) async fn released(&self, host: &str, target: &[u8]) {
         let mut changes = self.changes.subscribe();
-        let released =
-            async { while self.find(host).is_some_and(|app| app.held) && changes.changed().await.is_ok() {} };
+        let is_held = || matches!(self.find(host, target), Ok(Some(app)) if app.held);
+        let released = async { while is_held() && changes.changed().await.is_ok() {} };
         if timeout(HELD, released).await.is_err() {
             tracing::warn!(host, "a change was announced and did not come: requests go on by the old route");
             self.release();
         }
     }
 
-    /// Says whether the index of host names must be made again.
+    /// Says which domains have to find another app than before, or none.
     fn change_one(
         &self,
         slots: &mut BTreeMap<AppId, Arc<Slot>>,
         id: &AppId,
         route: Option<&AppRoute>,
-    ) -> bool {
+        edits: &mut Vec<Edit<Slot>>,
+    ) {
+        let edit = |domain: &String, to| Edit { domain: domain.clone(), app: id.clone(), to };
         let Some(route) = route else {
-            let Some(slot) = slots.remove(id) else { return false };
-            withdraw(&slot.0.load(), |_| false);
-            return true;
+            let Some(slot) = slots.remove(id) else { return };
+            let before = slot.0.load();
+            edits.extend(before.domains.iter().map(|domain| edit(domain, None)));
+            return withdraw(&before, |_| false);
         };
         let before = slots.get(id).map(|slot| slot.0.load_full());
-        let app = Arc::new(self.compile(route, before.as_deref()));
-        let Some(before) = before else {
-            slots.insert(id.clone(), Arc::new(Slot(ArcSwap::new(app))));
-            return true;
-        };
-        let domains_differ = before.domains != app.domains;
-        if let Some(slot) = slots.get(id) {
-            slot.0.store(Arc::clone(&app));
-        }
+        let app = Arc::new(self.compile(id, route, before.as_deref()));
+        let slot = slots.entry(id.clone()).or_insert_with(|| Arc::new(Slot(ArcSwap::new(Arc::clone(&app)))));
+        let none = BTreeSet::new();
+        let old = before.as_ref().map_or(&none, |before| &before.domains);
+        edits.extend(old.difference(&app.domains).map(|domain| edit(domain, None)));
+        edits.extend(app.domains.difference(old).map(|domain| edit(domain, Some(Arc::clone(slot)))));
+        let Some(before) = before else { return };
+        slot.0.store(Arc::clone(&app));
         withdraw(&before, |peer| app.peers().any(|kept| Arc::ptr_eq(kept, peer)));
-        domains_differ
+    }
+
+    fn pins(&self, route: &AppRoute, target: &route::Target) -> Vec<Box<str>> {
+        let instances = target.instances.iter().filter(|_| route.sticky_sessions);
+        instances.map(|backend| self.key.pin(backend.instance.as_str())).collect()
     }
 
     /// Peers that were in the route before are taken over, with their counts and their pooled connections.
-    fn compile(&self, route: &AppRoute, before: Option<&App>) -> App {
+    fn compile(&self, id: &AppId, route: &AppRoute, before: Option<&App>) -> App {
         let known = |backend: &Backend| before?.peers().find(|peer| peer.backend == *backend).cloned();
         let peer = |backend: &Backend| known(backend).unwrap_or_else(|| Arc::new(Peer::new(backend.clone())));
         let target = |target: &route::Target| Target {
             counters: self.traffic.counters(&target.environment),
             peers: target.instances.iter().map(peer).collect(),
+            pins: self.pins(route, target),
         };
         App {
             name: route.name.clone(),
             absent: route.absent,
             force_https: route.force_https,
             held: false,
-            domains: route.domains.iter().map(|domain| domain.to_ascii_lowercase()).collect(),
+            cookie: route.sticky_sessions.then(|| self.key.name(id.as_str())),
+            limit: limit(route, before),
+            domains: route.domains.iter().map(|domain| folded(domain)).collect(),
             live: route.live.as_ref().map(target),
             standby: route.standby.as_ref().map(target),
         }
     }
+}
+
+/// What is counted goes on being counted while there is a limit.
+fn limit(route: &AppRoute, before: Option<&App>) -> Option<Limit> {
+    let most = Most { all: route.max_requests, each: route.max_requests_per_client };
+    let known = before.and_then(|before| before.limit.as_ref()).filter(|known| known.most.counts_like(most));
+    let crowd = || known.map_or_else(Crowd::new, |known| Arc::clone(&known.crowd));
+    most.is_some().then(|| Limit { most, crowd: crowd() })
 }
 
 fn withdraw(app: &App, keep: impl Fn(&Arc<Peer>) -> bool) {
@@ -285,18 +367,9 @@ fn withdraw(app: &App, keep: impl Fn(&Arc<Peer>) -> bool) {
     }
 }
 
-fn index(slots: &BTreeMap<AppId, Arc<Slot>>) -> Hosts {
-    let mut hosts = Hosts::with_capacity(slots.len());
-    for (id, slot) in slots {
-        for domain in &slot.0.load().domains {
-            if hosts.contains_key(domain.as_str()) {
-                tracing::error!(%domain, app = %id, "two apps claim one domain: the first keeps it, the server must not allow this");
-            } else {
-                hosts.insert(domain.as_str().into(), Arc::clone(slot));
-            }
-        }
-    }
-    hosts
+/// As the index has it: hosts are compared without case, paths are not.
+fn folded(domain: &str) -> String {
+    domain::host(domain).to_ascii_lowercase() + domain::path(domain)
 }
 
 /// Says what in a route cannot be.
@@ -309,7 +382,11 @@ pub(crate) fn check(id: &AppId, route: &AppRoute) -> Result<(), String> {
     if route.live.is_none() && route.standby.is_some() {
         return Err(format!("app {id}: a standby without a live environment"));
     }
-    match route.domains.iter().find(|domain| domain.is_empty() || domain.len() > 253) {
+    let is_odd = |domain: &&String| {
+        let host = domain::host(domain);
+        host.is_empty() || host.len() > 255 || !domain::is_path(domain::path(domain))
+    };
+    match route.domains.iter().find(is_odd) {
         Some(domain) => Err(format!("app {id}: `{domain}` is not a domain")),
         None => Ok(()),
     }
@@ -336,60 +413,57 @@ mod tests {
     }
 
     fn app(domain: &str, live: Option<route::Target>, standby: Option<route::Target>) -> AppRoute {
-        AppRoute {
-            name: "shop".into(),
-            domains: vec![domain.into()],
-            force_https: false,
-            live,
-            standby,
-            absent: None,
-        }
+        AppRoute { name: "shop".into(), domains: vec![domain.into()], live, standby, ..AppRoute::default() }
     }
 
     fn table(route: AppRoute) -> Table {
         Table { generation: 1, apps: [("a-1".parse().expect("legal"), route)].into() }
     }
 
+    fn found(directory: &Directory, host: &str) -> Option<Arc<App>> {
+        directory.find(host, b"/").expect("certain")
+    }
+
     #[test]
     fn a_reused_address_is_another_peer() {
-        let directory = Directory::new();
+        let directory = Directory::new(Key::new(b"secret"));
         directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
-        let old = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let old = found(&directory, "a.test").expect("found").choose(None, &[], 0).expect("a peer").1;
         directory.replace(&table(app("a.test", target("e-2", &[backend("e-2-0", 1)]), None)));
         assert!(old.is_withdrawn());
         directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
-        let back = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let back = found(&directory, "a.test").expect("found").choose(None, &[], 0).expect("a peer").1;
         assert!(old.is_withdrawn() && !back.is_withdrawn());
     }
 
     #[test]
     fn peers_that_stay_keep_their_state() {
-        let directory = Directory::new();
+        let directory = Directory::new(Key::new(b"secret"));
         directory.replace(&table(app("a.test", target("e-1", &[backend("e-1-0", 1)]), None)));
-        let one = directory.find("a.test").expect("found").choose(&[], 0).expect("a peer").1;
+        let one = found(&directory, "a.test").expect("found").choose(None, &[], 0).expect("a peer").1;
         let live = target("e-2", &[backend("e-2-0", 2)]);
         directory.replace(&table(app("a.test", live, target("e-1", &[backend("e-1-0", 1)]))));
-        let app = directory.find("a.test").expect("found");
-        let new = app.choose(&[], 0).expect("a peer").1;
-        let standby = app.choose(&[new], 0).expect("the standby").1;
+        let app = found(&directory, "a.test").expect("found");
+        let new = app.choose(None, &[], 0).expect("a peer").1;
+        let standby = app.choose(None, &[new], 0).expect("the standby").1;
         assert!(Arc::ptr_eq(&one, &standby) && !one.is_withdrawn());
     }
 
     #[test]
     fn removed_domains_and_apps_are_unknown() {
-        let directory = Directory::new();
+        let directory = Directory::new(Key::new(b"secret"));
         directory.replace(&table(app("A.test", None, None)));
-        assert!(directory.find("a.test").is_some());
+        assert!(found(&directory, "a.test").is_some());
         directory.replace(&table(app("b.test", None, None)));
-        assert!(directory.find("a.test").is_none() && directory.find("b.test").is_some());
+        assert!(found(&directory, "a.test").is_none() && found(&directory, "b.test").is_some());
         directory.replace(&Table::default());
-        assert!(directory.find("b.test").is_none());
+        assert!(found(&directory, "b.test").is_none());
     }
 
     #[test]
     fn the_less_busy_of_two_is_chosen() {
         let peers: Vec<_> = (1..=2).map(|n| Arc::new(Peer::new(backend("e-1-0", n)))).collect();
-        let _busy: Vec<_> = (0..5).map(|_| Busy::new(Arc::clone(&peers[0]))).collect();
+        let _busy: Vec<_> = (0..5).map(|_| Busy::new(Arc::clone(&peers[0]), None)).collect();
         let chosen = |_| least_busy(&peers, &[], |_| true).expect("a peer").address().port();
         let idle = (0..400).map(chosen).filter(|port| *port == 2).count();
         assert!(idle > 220, "three of four choices see the idle one, {idle} of 400 took it");
@@ -397,13 +471,13 @@ mod tests {
 
     #[test]
     fn peers_that_made_others_wait_come_last() {
-        let directory = Directory::new();
+        let directory = Directory::new(Key::new(b"secret"));
         let live = target("e-2", &[backend("e-2-0", 2)]);
         directory.replace(&table(app("a.test", live, target("e-1", &[backend("e-1-0", 1)]))));
-        let app = directory.find("a.test").expect("found");
-        let slow = app.choose(&[], 0).expect("a peer").1;
+        let app = found(&directory, "a.test").expect("found");
+        let slow = app.choose(None, &[], 0).expect("a peer").1;
         directory.avoid(&slow, Duration::from_secs(5));
-        assert_eq!(app.choose(&[], directory.now()).expect("a peer").1.address().port(), 1);
-        assert_eq!(app.choose(&[], directory.now() + 6000).expect("a peer").1.address().port(), 2);
+        assert_eq!(app.choose(None, &[], directory.now()).expect("a peer").1.address().port(), 1);
+        assert_eq!(app.choose(None, &[], directory.now() + 6000).expect("a peer").1.address().port(), 2);
     }
 }

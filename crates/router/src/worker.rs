@@ -4,14 +4,15 @@
 //! by the old table are counted, and its idle connections to withdrawn instances are closed.
 
 use crate::{
+    announced,
+    crowd::Crowd,
     error::Error,
     listeners::Sockets,
     options::Limits,
     pool::Pool,
-    serve::{self, Client, Origin},
+    serve::{self, Origin},
     table::Directory,
     tls::Certificates,
-    wire::Wire,
 };
 use std::{
     io,
@@ -65,6 +66,10 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     /// Proxies in front of us.
     pub(crate) trusted: Vec<IpAddr>,
+    /// They say first for whom they speak.
+    pub(crate) proxy_protocol: bool,
+    /// Clients' connections, over all workers.
+    pub(crate) crowd: Arc<Crowd>,
     /// How many workers share the limits.
     pub(crate) workers: usize,
 }
@@ -84,6 +89,10 @@ pub(crate) struct Worker {
     pub(crate) limits: Limits,
     /// Proxies in front of us.
     pub(crate) trusted: Vec<IpAddr>,
+    /// They say first for whom they speak.
+    pub(crate) proxy_protocol: bool,
+    /// Clients' connections, over all workers.
+    pub(crate) crowd: Arc<Crowd>,
     /// Cancelled when the worker takes no new connections, and answers each request as its connection's last.
     pub(crate) leaving: CancellationToken,
     /// Cancelled when the worker takes no new requests.
@@ -140,6 +149,8 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
         tls: plan.tls,
         pool: Pool::new(limits.connect, limits.pooled),
         trusted: plan.trusted,
+        proxy_protocol: plan.proxy_protocol,
+        crowd: plan.crowd,
         leaving: CancellationToken::new(),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
@@ -185,13 +196,14 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: A
             match listener.accept().await {
                 Ok((stream, address)) => {
                     let scheme = if secure { "https" } else { "http" };
-                    let origin = Origin::new(&worker, address, scheme, place);
-                    let (stream, serving) = (prepare(stream), Rc::clone(&worker));
-                    if secure {
-                        worker.tasks.spawn_local(serve::secure(serving, stream, origin));
+                    let Some(origin) = Origin::new(&worker, address, scheme, place) else { continue };
+                    let stream = prepare(stream);
+                    if announced::is_expected(&worker, address.ip()) {
+                        let reading = announced::connection(Rc::clone(&worker), stream, origin);
+                        // Boxed: a header's room is for those who have one.
+                        worker.tasks.spawn_local(Box::pin(reading));
                     } else {
-                        let client = Client::new(&worker, Wire::new(stream), origin);
-                        worker.tasks.spawn_local(serve::connection(serving, client));
+                        serve::begin(&worker, stream, origin);
                     }
                 }
                 Err(error) => recover(&error).await,

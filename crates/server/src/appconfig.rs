@@ -50,6 +50,12 @@ pub struct AppConfig {
     pub cancel_on_push: bool,
     /// Requests in clear text are sent to `https`.
     pub force_https: bool,
+    /// A client's next request goes to the instance that had its last one, by a cookie, as long as that instance is live and takes requests.
+    pub sticky_sessions: bool,
+    /// Requests in flight at a time; more are answered with 503. 0 is no limit.
+    pub max_requests: u32,
+    /// Requests in flight at a time for one client's address; more are answered with 429. 0 is no limit.
+    pub max_requests_per_client: u32,
 }
 
 impl Default for AppConfig {
@@ -75,6 +81,9 @@ impl Default for AppConfig {
             hold: machine.hold,
             cancel_on_push: machine.cancel_on_push,
             force_https: machine.force_https,
+            sticky_sessions: machine.sticky_sessions,
+            max_requests: machine.max_requests,
+            max_requests_per_client: machine.max_requests_per_client,
         }
     }
 }
@@ -107,6 +116,8 @@ impl AppConfig {
             ("build_deadline_s", self.build_deadline_s, 1, DAY),
             ("start_deadline_s", self.start_deadline_s, 1, DAY),
             ("good_probes", u64::from(self.good_probes), 1, 100),
+            ("max_requests", u64::from(self.max_requests), 0, 1_000_000),
+            ("max_requests_per_client", u64::from(self.max_requests_per_client), 0, 1_000_000),
         ];
         match ranges.into_iter().find(|(_, value, low, high)| value < low || value > high) {
             Some((name, value, low, high)) => {
@@ -131,6 +142,9 @@ impl AppConfig {
             hold: self.hold,
             cancel_on_push: self.cancel_on_push,
             force_https: self.force_https,
+            sticky_sessions: self.sticky_sessions,
+            max_requests: self.max_requests,
+            max_requests_per_client: self.max_requests_per_client,
             ..Settings::default()
         }
     }
@@ -156,6 +170,12 @@ mod tests {
         assert!(one("bake", 3.into()).expect_err("unknown").contains("bake"));
         assert!(one("instances", 0.into()).expect_err("range").contains("from 1 to"));
         assert_eq!(one("bake_s", 3.into()).expect("legal").machine().bake_ms, 3000);
+        assert!(one("max_requests", (-1).into()).is_err() && one("max_requests", 1_000_001.into()).is_err());
+        assert_eq!(
+            one("max_requests_per_client", 7.into()).expect("legal").machine().max_requests_per_client,
+            7
+        );
+        assert!(one("sticky_sessions", true.into()).expect("legal").machine().sticky_sessions);
         assert_eq!(AppConfig::of(&Overrides::new()).expect("legal").machine(), Settings::default());
     }
 }

@@ -29,6 +29,11 @@ pub struct Config {
     pub router_https: Vec<SocketAddr>,
     /// Proxies in front of the router: only their `X-Forwarded-*` and `Forwarded` headers are believed.
     pub trusted_proxies: Vec<IpAddr>,
+    /// The trusted proxies speak the PROXY protocol (version 1 or 2): every connection from them must begin with its header, on all of the router's
+    /// addresses. From others none is read.
+    pub proxy_protocol: bool,
+    /// Connections that one client's address may have to the router at a time (IPv6: 64 bits of it), trusted proxies excepted; 0 is no limit.
+    pub connections_per_client: u32,
     /// The router's control socket; default: `router.sock` in `data`.
     pub router_control: Option<PathBuf>,
     /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
@@ -130,6 +135,8 @@ impl Default for Config {
             router_http: vec![SocketAddr::from(([0, 0, 0, 0], 80))],
             router_https: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
+            connections_per_client: 0,
             router_control: None,
             runtime: "auto".into(),
             pool: "10.177.0.0/16".into(),
@@ -145,6 +152,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Says what in the file contradicts itself.
+    ///
+    /// # Errors
+    /// A sentence that names the field, and what would be right.
+    pub fn check(&self) -> Result<(), String> {
+        if self.proxy_protocol && self.trusted_proxies.is_empty() {
+            return Err(
+                "`proxy_protocol = true` needs `trusted_proxies`: name the addresses that speak it".into()
+            );
+        }
+        Ok(())
+    }
+
     /// The router's control socket.
     #[must_use]
     pub fn router_control(&self) -> PathBuf {
@@ -156,5 +176,18 @@ impl Config {
     pub fn public_url(&self) -> String {
         let url = self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen));
         url.trim_end_matches('/').to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_speaks_for_clients_must_be_named() {
+        let parse = |text: &str| toml::from_str::<Config>(text).expect("parses").check();
+        assert_eq!(parse(""), Ok(()));
+        assert!(parse("proxy_protocol = true").is_err_and(|why| why.contains("trusted_proxies")));
+        assert_eq!(parse("proxy_protocol = true\ntrusted_proxies = ['10.0.0.2']"), Ok(()));
     }
 }

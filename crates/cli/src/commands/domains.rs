@@ -1,4 +1,4 @@
-//! `teal domains`: the host names that reach an app.
+//! `teal domains`: what reaches an app, host names, wildcards, and paths below them.
 
 use crate::{
     cli::{AppName, AppOption},
@@ -15,17 +15,24 @@ pub(crate) enum DomainsCommand {
     /// List them, with the state of their certificates.
     #[command(after_help = "Example:\n  teal domains list shop")]
     List(AppName),
-    /// Add host names; takes effect at once.
-    #[command(after_help = "Example:\n  teal domains add shop.example.org --app shop")]
+    /// Add domains; takes effect at once.
+    #[command(
+        after_help = "A path sends only what is below it to this app, and the rest to whoever has it; the longest path wins. Requests go on unchanged.
+
+Examples:
+  teal domains add shop.example.org --app shop
+  teal domains add '*.shop.example.org' --app shop
+  teal domains add example.org/shop example.org/cart --app shop"
+    )]
     Add(Names),
-    /// Remove host names; takes effect at once.
+    /// Remove domains; takes effect at once.
     #[command(after_help = "Example:\n  teal domains remove shop.example.org --app shop")]
     Remove(Names),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Names {
-    /// Host names, without scheme and port.
+    /// Host names without scheme and port, with or without a path.
     #[arg(value_name = "DOMAIN", required = true)]
     domains: Vec<String>,
     #[command(flatten)]

@@ -68,7 +68,7 @@ pub struct App {
     pub id: AppId,
     /// Its name; may change.
     pub name: String,
-    /// Host names in lower case without port.
+    /// Domains as [`crate::domain`] has them.
     pub domains: Vec<String>,
     /// Grows by one with every commit of this app's rows: the compare-and-swap.
     pub version: u64,

@@ -16,8 +16,18 @@ pub fn route(rows: &Rows) -> Option<AppRoute> {
     let live = running.and_then(target);
     let standby = live.as_ref().and_then(|_| rows.standby()).and_then(target);
     let absent = live.is_none().then(|| absent(rows));
-    let (name, domains) = (rows.app.name.clone(), rows.app.domains.clone());
-    Some(AppRoute { name, domains, force_https: rows.app.settings.force_https, live, standby, absent })
+    let settings = &rows.app.settings;
+    Some(AppRoute {
+        name: rows.app.name.clone(),
+        domains: rows.app.domains.clone(),
+        force_https: settings.force_https,
+        sticky_sessions: settings.sticky_sessions,
+        max_requests: settings.max_requests,
+        max_requests_per_client: settings.max_requests_per_client,
+        live,
+        standby,
+        absent,
+    })
 }
 
 /// Does this route send traffic to that environment, be it as the standby?

@@ -44,6 +44,12 @@ pub struct Settings {
     pub cancel_on_push: bool,
     /// Requests in clear text are sent to `https`.
     pub force_https: bool,
+    /// A client's next request goes to the instance that had its last one.
+    pub sticky_sessions: bool,
+    /// Ordinary requests that may be in flight at a time; 0 is no limit.
+    pub max_requests: u32,
+    /// The same for one client's address.
+    pub max_requests_per_client: u32,
 }
 
 impl Default for Settings {
@@ -62,6 +68,9 @@ impl Default for Settings {
             hold: false,
             cancel_on_push: false,
             force_https: false,
+            sticky_sessions: false,
+            max_requests: 0,
+            max_requests_per_client: 0,
         }
     }
 }

@@ -17,6 +17,7 @@ use std::{
     cell::RefCell,
     convert::Infallible,
     io,
+    net::IpAddr,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -110,8 +111,9 @@ fn first(bytes: &[u8]) -> Option<(Ours, usize)> {
     let request = Request::parse(&bytes[..length], &mut space, MAX_LINES).ok()?;
     let framing = Framing::of_request(&request).ok()?;
     let target = Target::of(&request).ok()?;
-    let asked =
-        Asked::of(&request, &Asker { node: "192.0.2.1", trusted: false, scheme: "http" }, Vec::new()).ok()?;
+    let address = IpAddr::from([192, 0, 2, 1]);
+    let asker = Asker { node: "192.0.2.1", trusted: false, address, proxies: &[], scheme: "http" };
+    let asked = Asked::of(&request, &asker, Vec::new()).ok()?;
     let mut body = bytes[length..].to_vec();
     let mut decoder = Body::new(framing);
     let progress = decoder.decode(&mut body).ok()?;

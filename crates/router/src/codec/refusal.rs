@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     BadHost,
     /// A target that is none, or not for this method.
     Target,
+    /// A path that can be read so that one app answers, or another one.
+    Path,
     /// `CONNECT`.
     Method,
     /// A `Content-Length` that is not one plain number.
@@ -71,6 +73,7 @@ impl Refusal {
             Self::TwoHosts => "The request names more than one host.",
             Self::BadHost => "The request's Host header is not a host name.",
             Self::Target => "The request's target is not one.",
+            Self::Path => "The request's path can be read in two ways, which lead to different apps.",
             Self::Method => "CONNECT is not offered here.",
             Self::Length => "The request's Content-Length is not one number.",
             Self::Coding => "The request's Transfer-Encoding is not exactly chunked.",

@@ -74,14 +74,17 @@ fn what_cannot_be_saved_is_not_served() {
     let mut rig = Rig::start();
     let (one, two) = (App::version("1"), App::version("2"));
     rig.control.replace(vec![route("e-1", &[one.address])]);
-    // A directory where the new file should be: root can write anywhere else.
+    // The file of changes is lost, and a directory is where a new file of the whole should be: root can write anywhere else.
     let obstacle = rig.directory.path().join("state/table.new");
     std::fs::create_dir(&obstacle).expect("makes");
+    std::fs::remove_file(rig.directory.path().join("state/changes-1")).expect("removes");
     let apps = [("a-0".parse().expect("legal"), Some(route("e-2", &[two.address])))];
     let change = Request::Change { base_generation: 1, generation: 2, apps: apps.into() };
-    let Reply::Refused { reason } = rig.control.ask(&change) else { panic!("acknowledged") };
-    assert!(reason.contains("table"), "{reason}");
-    assert_eq!(get(rig.http(), "/").text(), "1");
+    for missing in ["changes-1", "table"] {
+        let Reply::Refused { reason } = rig.control.ask(&change) else { panic!("acknowledged") };
+        assert!(reason.contains(missing), "{reason}");
+        assert_eq!(get(rig.http(), "/").text(), "1");
+    }
     std::fs::remove_dir(obstacle).expect("removes");
     assert_eq!(rig.control.ask(&change), Reply::Acknowledged { generation: 2 });
     assert_eq!(get(rig.http(), "/").text(), "2");

@@ -10,14 +10,7 @@ use teal_core::route::{Absent, AppRoute};
 
 fn absent(domain: &str, why: Absent) -> AppRoute {
     let domains = vec![domain.to_owned()];
-    AppRoute {
-        name: "my <shop>".into(),
-        domains,
-        force_https: false,
-        live: None,
-        standby: None,
-        absent: Some(why),
-    }
+    AppRoute { name: "my <shop>".into(), domains, absent: Some(why), ..AppRoute::default() }
 }
 
 fn ask(rig: &Rig, host: &str, more: &str) -> crate::client::Answer {

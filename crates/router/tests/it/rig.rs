@@ -142,10 +142,8 @@ pub(crate) fn route(environment: &str, addresses: &[SocketAddr]) -> AppRoute {
     AppRoute {
         name: "shop".into(),
         domains: vec!["shop.test".into()],
-        force_https: false,
         live: Some(target(environment, addresses)),
-        standby: None,
-        absent: None,
+        ..AppRoute::default()
     }
 }
 

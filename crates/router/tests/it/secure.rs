@@ -60,11 +60,11 @@ fn secure() -> Rig {
     Rig::with(|options| options.https = vec![SocketAddr::from(([127, 0, 0, 1], 0))])
 }
 
-fn https(rig: &Rig) -> SocketAddr {
+pub(crate) fn https(rig: &Rig) -> SocketAddr {
     rig.router.as_ref().expect("runs").https()[0]
 }
 
-fn give(rig: &mut Rig, certificates: Vec<Certificate>, proofs: Vec<Proof>) {
+pub(crate) fn give(rig: &mut Rig, certificates: Vec<Certificate>, proofs: Vec<Proof>) {
     let reply = rig.control.ask(&Order::Certificates { certificates, proofs });
     assert_eq!(reply, Reply::Acknowledged { generation: rig.control.generation });
 }

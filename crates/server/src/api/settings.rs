@@ -42,7 +42,7 @@ pub(super) async fn set_variables(
     Ok(Json(web.platform.set_variables(&caller.who, &app, changes).await?))
 }
 
-/// Host names that reach the app.
+/// Domains that reach the app: host names, wildcards, and either with a path.
 #[utoipa::path(get, path = "/apps/{name}/domains", tag = "settings", params(("name" = String, Path, description = "The app's name")),
     responses((status = 200, body = Vec<String>), (status = "default", body = ErrorView)))]
 pub(super) async fn domains(
@@ -52,7 +52,7 @@ pub(super) async fn domains(
     Ok(Json(web.platform.app(&app).await?.domains))
 }
 
-/// The certificates of the app's host names, and what to do where one is missing.
+/// The certificates of the app's domains, and what to do where one is missing.
 #[utoipa::path(get, path = "/apps/{name}/certificates", tag = "settings", params(("name" = String, Path, description = "The app's name")),
     responses((status = 200, body = Vec<CertificateView>), (status = "default", body = ErrorView)))]
 pub(super) async fn certificates(
@@ -62,7 +62,7 @@ pub(super) async fn certificates(
     Ok(Json(web.platform.certificates(&app).await?))
 }
 
-/// Adds and removes host names, at once. The answer holds all of them.
+/// Adds and removes domains, at once. The answer holds all of them.
 #[utoipa::path(patch, path = "/apps/{name}/domains", tag = "settings", request_body = DomainChange,
     params(("name" = String, Path, description = "The app's name")),
     responses((status = 200, body = Vec<String>), (status = "default", body = ErrorView)))]

@@ -225,3 +225,41 @@ async fn every_domain_says_how_far_its_certificate_is() {
     assert!(json(&found[0]["remedy"]).contains("[acme]"), "{found}");
     assert_eq!(lab.get("/api/v1/apps/shop/domains").await, json!(["shop.example.org", "shop.localhost"]));
 }
+
+#[tokio::test]
+async fn apps_share_a_host_by_paths_and_its_certificate() {
+    let lab = Lab::with_app("shop").await;
+    lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["Example.org/Shop/", "example.org"]})).await;
+    assert_eq!(
+        lab.get("/api/v1/apps/shop/domains").await,
+        json!(["example.org", "example.org/Shop", "shop.localhost"])
+    );
+    let found = lab.get("/api/v1/apps/shop/certificates").await;
+    let states: Vec<(String, String)> =
+        found.as_array().expect("list").iter().map(|c| (json(&c["domain"]), json(&c["state"]))).collect();
+    let same =
+        [("example.org", "self-signed"), ("example.org/Shop", "self-signed"), ("shop.localhost", "local")];
+    assert_eq!(states, same.map(|(domain, state)| (domain.to_owned(), state.to_owned())));
+
+    let wrong = lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["example.org/../x"]})).await;
+    assert!(wrong.text().contains("has a path that is none"), "{}", wrong.text());
+    lab.patch("/api/v1/apps/shop/domains", &json!({"remove": ["EXAMPLE.org/Shop", "example.org"]})).await;
+    assert_eq!(lab.get("/api/v1/apps/shop/domains").await, json!(["shop.localhost"]));
+}
+
+#[tokio::test]
+async fn a_domain_has_one_app_and_a_path_of_it_may_have_another() {
+    let lab = Lab::with_app("shop").await;
+    assert_eq!(lab.post("/api/v1/apps", &json!({"name": "cart"})).await.status.as_u16(), 201);
+    lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["example.org", "blog.localhost"]})).await;
+    let taken = lab.patch("/api/v1/apps/cart/domains", &json!({"add": ["EXAMPLE.org/"]})).await;
+    assert!(taken.text().contains("example.org belongs to the app shop"), "{}", taken.text());
+    let below = lab.patch("/api/v1/apps/cart/domains", &json!({"add": ["example.org/cart"]})).await;
+    assert_eq!(below.json(), json!(["cart.localhost", "example.org/cart"]));
+    let taken = lab.patch("/api/v1/apps/shop/domains", &json!({"add": ["example.org/cart"]})).await;
+    assert!(taken.text().contains("belongs to the app cart"), "{}", taken.text());
+    let named = lab.post("/api/v1/apps", &json!({"name": "blog"})).await;
+    assert!(named.text().contains("blog.localhost belongs to the app shop"), "{}", named.text());
+    let again = lab.post("/api/v1/apps", &json!({"name": "cart"})).await;
+    assert!(again.text().contains("there is an app `cart` already"), "{}", again.text());
+}

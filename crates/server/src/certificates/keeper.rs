@@ -103,10 +103,10 @@ impl Keeper {
         let shelf = Arc::clone(&self.shelf);
         // A thread that is lost is no reason to let certificates expire.
         drop(tokio::task::spawn_blocking(move || shelf.refresh_files()).await);
-        let domains = self.store.domains().await?;
+        let hosts = self.store.hosts().await?;
         let config = self.shelf.config();
         let authority = |name: &String| names::authority(config, name).map(String::from);
-        let wanted = domains.into_iter().map(|name| (name.clone(), authority(&name))).collect();
+        let wanted = hosts.into_iter().map(|name| (name.clone(), authority(&name))).collect();
         let busy: BTreeSet<String> = self.busy.values().cloned().collect();
         let due = plan(&wanted, &self.store.certificate_rows().await?, &busy, now());
         self.settle(&due).await?;

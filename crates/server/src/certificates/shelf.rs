@@ -92,7 +92,7 @@ impl Shelf {
             let memory = self.memory();
             (memory.change, memory.files.certificates(), memory.proofs.values().cloned().collect())
         };
-        let certificates = set(&self.store.domains().await?, self.store.certificates().await?, files);
+        let certificates = set(&self.store.hosts().await?, self.store.certificates().await?, files);
         self.link.certify(certificates, proofs).await?;
         *sent = change;
         Ok(())

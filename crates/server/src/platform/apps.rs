@@ -41,7 +41,12 @@ impl Platform {
         let id: AppId =
             super::new_id("a").parse().map_err(|_| Error::Internal("no id for the app".into()))?;
         let domain = format!("{name}.{}", self.config().base_domain);
-        let app = App::new(id.clone(), name.clone(), vec![domain], config.machine());
+        let domains = vec![domain];
+        // Whoever takes an app's name takes its domain, too: the store says the first.
+        if self.store().app_of_name(name.clone()).await?.is_none() {
+            self.check_owner(&id, &domains).await?;
+        }
+        let app = App::new(id.clone(), name.clone(), domains, config.machine());
         match self.store().create_app(app, new.config).await {
             Ok(_) => {}
             Err(store::Error::Taken) => {

@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use teal_core::{
     api::{Accepted, CertificateView, VariableView},
     deploy::{Act, App, Change, Event, EventKind},
+    domain,
     engine::{Committed, World as _},
     id::AppId,
 };
@@ -78,10 +79,10 @@ impl Platform {
         Ok(Accepted { deployment: None, message })
     }
 
-    /// Adds and removes host names; takes effect at once.
+    /// Adds and removes domains; takes effect at once.
     ///
     /// # Errors
-    /// If a name is not a host name, or belongs to another app.
+    /// If one is not a domain, or belongs to another app.
     pub async fn set_domains(
         &self,
         who: &Principal,
@@ -89,19 +90,13 @@ impl Platform {
         add: Vec<String>,
         remove: Vec<String>,
     ) -> Result<Vec<String>> {
-        let add: Vec<String> = add.iter().map(|domain| host_name(domain)).collect::<Result<_>>()?;
-        for other in self.store().apps().await?.into_iter().filter(|other| other.id != *app) {
-            let theirs = self.store().load(&other.id).await?.map(|rows| rows.app.domains).unwrap_or_default();
-            if let Some(domain) = add.iter().find(|domain| theirs.contains(domain)) {
-                return Err(Error::invalid(
-                    format!("{domain} belongs to the app {}", other.name),
-                    "remove it there first",
-                ));
-            }
-        }
+        let add: Vec<String> = add.iter().map(|domain| domain_of(domain)).collect::<Result<_>>()?;
+        self.check_owner(app, &add).await?;
         let rows = self.rows(app).await?;
         let mut domains = rows.app.domains.clone();
-        domains.retain(|domain| !remove.iter().any(|gone| gone.eq_ignore_ascii_case(domain)));
+        let remove: Vec<String> =
+            remove.into_iter().map(|gone| domain::parse(&gone).unwrap_or(gone)).collect();
+        domains.retain(|domain| !remove.contains(domain));
         domains.extend(add);
         domains.sort();
         domains.dedup();
@@ -113,6 +108,16 @@ impl Platform {
         Ok(domains)
     }
 
+    /// Nobody else has one of these domains.
+    pub(super) async fn check_owner(&self, app: &AppId, domains: &[String]) -> Result<()> {
+        match self.store().owner(app, domains.to_vec()).await? {
+            None => Ok(()),
+            Some((domain, owner)) => {
+                Err(Error::invalid(format!("{domain} belongs to the app {owner}"), "remove it there first"))
+            }
+        }
+    }
+
     /// The certificate of each of the app's domains.
     ///
     /// # Errors
@@ -122,8 +127,12 @@ impl Platform {
         let rows = self.store().certificate_rows().await?;
         let config = Arc::clone(&self.inner.world.config);
         let views = tokio::task::spawn_blocking(move || {
-            let row = |domain: &String| rows.iter().find(|row| row.name == *domain);
-            domains.iter().map(|domain| certificates::view(&config, domain, row(domain))).collect()
+            let row = |host: &str| rows.iter().find(|row| row.name == host);
+            let view = |domain: &String| {
+                let host = domain::host(domain);
+                CertificateView { domain: domain.clone(), ..certificates::view(&config, host, row(host)) }
+            };
+            domains.iter().map(view).collect()
         });
         views.await.map_err(|_| Error::Internal("the look at the certificates was lost".into()))
     }
@@ -218,49 +227,8 @@ fn config_of(overrides: &Overrides) -> Result<AppConfig> {
     AppConfig::of(overrides).map_err(|why| Error::invalid(why, "see `teal config list` for all settings"))
 }
 
-/// A host name in lower case.
-fn host_name(text: &str) -> Result<String> {
-    let name = text.trim_end_matches('.').to_ascii_lowercase();
-    let label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
-    let plain = name.strip_prefix("*.").unwrap_or(&name);
-    let whole = plain.len() == name.len() || plain.contains('.');
-    if name.len() > 253 || !whole || !plain.split('.').all(label) {
-        let message = format!("`{}` is not a host name", crate::log::harmless(text));
-        return Err(Error::invalid(
-            message,
-            "give it as shop.example.org or *.shop.example.org, international names in their xn-- form",
-        ));
-    }
-    Ok(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_checked_where_they_come_in() {
-        assert_eq!(host_name("Shop.Example.org.").expect("legal"), "shop.example.org");
-        assert_eq!(host_name("*.Shop.test").expect("legal"), "*.shop.test");
-        for bad in [
-            "",
-            "*",
-            "*.test",
-            "a.*.test",
-            "**.a.test",
-            "a..b",
-            "-a.org",
-            "a b",
-            "exa_mple.org",
-            "a.org:80",
-            "ä.org",
-        ] {
-            assert!(host_name(bad).is_err(), "{bad}");
-        }
-    }
+/// The domain as it is kept.
+fn domain_of(text: &str) -> Result<String> {
+    domain::parse(text)
+        .map_err(|why| Error::invalid(format!("`{}` {why}", crate::log::harmless(text)), why.hint()))
 }

@@ -8,6 +8,7 @@ use teal_core::{
         StatusView,
     },
     deploy::{self, Commit, Deployment, End, Environment, Kind, Phase, Rows, State, Verdict, WakeTarget},
+    domain,
     id::{AppId, DeploymentId},
     route::Colour,
     time::Time,
@@ -29,9 +30,9 @@ impl Platform {
             .await
             .ok()
             .and_then(|facts| facts.http.first().map(std::net::SocketAddr::port));
-        let url = rows.app.domains.first().map(|domain| match port {
-            Some(80) | None => format!("http://{domain}/"),
-            Some(port) => format!("http://{domain}:{port}/"),
+        let url = domain::first(&rows.app.domains).map(|domain| match (domain::host(domain), port) {
+            (_, Some(80) | None) => format!("http://{domain}/"),
+            (host, Some(port)) => format!("http://{host}:{port}{}/", domain::path(domain)),
         });
         Ok(StatusView {
             id: rows.app.id.clone(),

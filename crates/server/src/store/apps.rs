@@ -50,6 +50,25 @@ impl Store {
         Ok(id.and_then(|id| id.parse().ok()))
     }
 
+    /// The first of these domains that an app other than this one has, and that app's name: one look, however many apps there are.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn owner(&self, app: &AppId, domains: Vec<String>) -> Result<Option<(String, String)>> {
+        let app = app.clone();
+        self.read(move |c, _| {
+            for body in all(c, "SELECT body FROM apps ORDER BY name", [], |row| row.get::<_, String>(0))? {
+                let other: App = serde_json::from_str(&body)?;
+                let theirs = domains.iter().find(|domain| other.id != app && other.domains.contains(domain));
+                if let Some(domain) = theirs {
+                    return Ok(Some((domain.clone(), other.name)));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
     /// Makes an app with its first snapshot (no variables).
     ///
     /// # Errors

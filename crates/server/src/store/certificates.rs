@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use teal_core::{
     certificate::{Certificate, PrivateKey},
     deploy::App,
+    domain,
     time::Time,
 };
 
@@ -98,20 +99,20 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<CertificateRow> {
 }
 
 impl Store {
-    /// The host names of all apps that are not being deleted.
+    /// The host names (and wildcards) of all apps that are not being deleted; apps that share one by their paths need one certificate.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn domains(&self) -> Result<BTreeSet<String>> {
+    pub async fn hosts(&self) -> Result<BTreeSet<String>> {
         self.read(|c, _| {
-            let mut domains = BTreeSet::new();
+            let mut hosts = BTreeSet::new();
             for body in all(c, "SELECT body FROM apps", [], |row| row.get::<_, String>(0))? {
                 let app: App = serde_json::from_str(&body)?;
                 if app.deleted.is_none() {
-                    domains.extend(app.domains);
+                    hosts.extend(app.domains.iter().map(|domain| domain::host(domain).to_owned()));
                 }
             }
-            Ok(domains)
+            Ok(hosts)
         })
         .await
     }

@@ -2,7 +2,10 @@
 
 use super::{World, broke, check::Health, unknown};
 use crate::{appconfig::AppConfig, release, store::Variables};
-use teal_core::deploy::{Environment, Outcome, Rows, Stage};
+use teal_core::{
+    deploy::{Environment, Outcome, Rows, Stage},
+    domain,
+};
 use teal_runtime::{InstanceSpec, Limits};
 
 /// The port that web applications listen on, inside.
@@ -45,7 +48,7 @@ impl World {
         let (variables, config) = self.snapshot(rows, environment).await?;
         Ok(Health {
             paths: paths(&variables),
-            host: rows.app.domains.first().cloned().unwrap_or_else(|| "localhost".into()),
+            host: domain::first(&rows.app.domains).map_or("localhost", domain::host).into(),
             strict: config.strict_health,
             good: rows.app.settings.good_probes.max(1),
             port: PORT,
