@@ -9,10 +9,14 @@ use std::{
     io,
     net::{SocketAddr, TcpListener},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
 };
 
 /// Clients that may wait while a worker starts again; the system may allow fewer.
 const QUEUE: i32 = 4096;
+
+/// A client that has been silent for this long is asked by the kernel whether it is there.
+const ASKED: Duration = Duration::from_secs(60);
 
 /// All listening sockets of a router.
 #[derive(Debug, Default)]
@@ -121,6 +125,10 @@ fn bind_one(address: SocketAddr, shared: bool, reuse: bool) -> io::Result<TcpLis
     if address.is_ipv6() {
         sockopt::set_ipv6_v6only(&socket, !shared)?;
     }
+    // Accepted sockets have these from the beginning, without a call for each: small answers go out at once, and dead clients are found out.
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    sockopt::set_socket_keepalive(&socket, true)?;
+    sockopt::set_tcp_keepidle(&socket, ASKED)?;
     rustix::net::bind(&socket, &address)?;
     Ok(TcpListener::from(socket))
 }
@@ -161,6 +169,22 @@ mod tests {
             let dealt: usize = hands.iter().map(|hand| hand.https.len()).sum();
             assert_eq!(dealt, share.max(workers), "{share} {workers}");
         }
+    }
+
+    #[test]
+    fn what_a_client_needs_comes_with_the_accepted_socket() {
+        let sockets = Sockets::bind(&[LOOPBACK], &[], 1).expect("binds");
+        let address = sockets.http[0].local_addr().expect("an address");
+        let _client = std::net::TcpStream::connect(address).expect("connects");
+        let accepted = loop {
+            match sockets.http[0].accept() {
+                Ok((accepted, _)) => break accepted,
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+            }
+        };
+        assert!(sockopt::tcp_nodelay(&accepted).expect("asks"));
+        assert!(sockopt::socket_keepalive(&accepted).expect("asks"));
+        assert_eq!(sockopt::tcp_keepidle(&accepted).expect("asks"), ASKED);
     }
 
     #[test]

@@ -23,7 +23,6 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::TcpStream,
     sync::{Semaphore, mpsc, oneshot},
     task::LocalSet,
     time::{MissedTickBehavior, interval, timeout},
@@ -197,7 +196,6 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: A
                 Ok((stream, address)) => {
                     let scheme = if secure { "https" } else { "http" };
                     let Some(origin) = Origin::new(&worker, address, scheme, place) else { continue };
-                    let stream = prepare(stream);
                     if announced::is_expected(&worker, address.ip()) {
                         let reading = announced::connection(Rc::clone(&worker), stream, origin);
                         // Boxed: a header's room is for those who have one.
@@ -220,17 +218,4 @@ async fn recover(error: &io::Error) {
         tracing::warn!(%error, "a client cannot be accepted: raise the limit of open files if this goes on");
         tokio::time::sleep(SHORT_OF_RESOURCES).await;
     }
-}
-
-/// Small answers go out at once, and dead clients are found out.
-fn prepare(stream: TcpStream) -> TcpStream {
-    let prepared = stream.set_nodelay(true).and_then(|()| {
-        let idle = Duration::from_secs(60);
-        rustix::net::sockopt::set_socket_keepalive(&stream, true)?;
-        Ok(rustix::net::sockopt::set_tcp_keepidle(&stream, idle)?)
-    });
-    if let Err(error) = prepared {
-        tracing::debug!(%error, "a client's socket does not take its options");
-    }
-    stream
 }
