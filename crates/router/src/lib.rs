@@ -39,6 +39,7 @@ mod pool;
 mod process;
 mod router;
 mod serve;
+mod stall;
 mod state;
 mod succession;
 mod supervise;

@@ -8,6 +8,8 @@ mod edges;
 mod engine;
 mod fallback;
 mod limits;
+mod h2_exchanges;
+mod h2_frames;
 mod measure;
 mod paths;
 mod proxied;
