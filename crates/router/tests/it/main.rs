@@ -1,6 +1,7 @@
 //! The router as a whole on loopback: real sockets, in-process routers on free ports, one binary so that it is linked once.
 
 mod app;
+mod autobahn;
 mod bodies;
 mod client;
 mod control;
