@@ -22,6 +22,8 @@ mod error;
 mod exchange;
 mod forward;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod h2;
 mod headers;
 mod hosts;
