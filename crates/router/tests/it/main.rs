@@ -15,6 +15,7 @@ mod measure;
 mod paths;
 mod proxied;
 mod rig;
+mod scanners;
 mod secure;
 mod smuggling;
 mod sticky;
