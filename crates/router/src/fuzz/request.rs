@@ -80,8 +80,7 @@ fn first(bytes: &[u8]) -> Option<(Ours, usize)> {
     let request = Request::parse(&bytes[..length], &mut space, MAX_LINES).ok()?;
     let framing = Framing::of_request(&request).ok()?;
     let target = Target::of(&request).ok()?;
-    let asked =
-        Asked::of(&request, &asker(), Vec::new()).ok()?;
+    let asked = Asked::of(&request, &asker(), Vec::new()).ok()?;
     let mut body = bytes[length..].to_vec();
     let mut decoder = Body::new(framing);
     let progress = decoder.decode(&mut body).ok()?;

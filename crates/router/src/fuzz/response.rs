@@ -80,7 +80,7 @@ fn ours(method: &str, mut bytes: &[u8]) -> Option<(Read, Vec<u8>)> {
         }
         let onward = Onward::of(&answer, &asked, false);
         let mut text = Vec::new();
-        headers::response(&mut text, &response, onward, &asked).ok()?;
+        headers::response(&mut text, &response, onward, &asked, None).ok()?;
         let body = body(answer.framing, &bytes[length..])?;
         let fields =
             response.fields.iter().map(|(_, name, value)| (name.to_ascii_lowercase(), value.to_vec()));
