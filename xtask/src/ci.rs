@@ -1,6 +1,6 @@
 //! What must hold before a change lands, in the order in which it fails fastest. One stage after another: two cores have nothing to spare.
 
-use crate::{mutants, packages, tidy};
+use crate::{mutants, packages, scan, tidy};
 use anyhow::{Context, Result, bail};
 use std::{
     process::Command,
@@ -20,6 +20,7 @@ pub(crate) fn ci() -> Result<()> {
         ("unit and simulation tests", &|| {
             cargo(&["test", "--workspace", "--exclude", "teal-e2e", "--locked", "--no-fail-fast"])
         }),
+        ("TLS scanners", &scan::run),
         ("mutants", &mutants::run),
         ("end-to-end tests", &|| {
             cargo(&[

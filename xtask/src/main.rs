@@ -3,17 +3,21 @@
 
 mod arrows;
 mod ci;
+mod fuzz;
 mod mutants;
 mod packages;
+mod scan;
 mod tidy;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|packages|figures|bench|soak
+const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|figures|bench|soak
   demo      installs what is missing, builds `teal` and runs `teal demo`; further arguments (--keep) are passed on
   ci        everything that must hold before a change lands; takes about 30 minutes on two cores
   tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
   mutants   deliberate bugs, each of which the machine's tests must catch
+  fuzz      looks for bytes that break a check of what strangers send: fuzz TARGET [--minutes N]
+  scan      the router's TLS as testssl.sh and sslyze see it
   packages  installs the Debian packages that the demo and the tests need (as root), or prints the line to run
   figures   push to live, Teal's share of it, flip, wake, memory: measured on this machine with released programs
   bench     the router beside nginx, haproxy and caddy; further arguments (--rounds, --only) are passed on
@@ -26,6 +30,8 @@ fn main() -> Result<()> {
         Some("ci") => ci::ci(),
         Some("tidy") => tidy::run(),
         Some("mutants") => mutants::run(),
+        Some("fuzz") => fuzz::run(),
+        Some("scan") => scan::run(),
         Some("packages") => packages::install(),
         Some("figures") => ci::figures(),
         Some("bench") => ci::bench(),

@@ -27,6 +27,9 @@ const PEERS: &[(&str, &str)] = &[
     ("taskset", "util-linux"),
 ];
 
+/// What looks at the router's TLS from outside.
+const SCANNERS: &[(&str, &str)] = &[("testssl", "testssl.sh")];
+
 /// Where programs of Debian packages are, whatever a developer's PATH says: sandboxes see only these.
 const DIRECTORIES: &[&str] = &["/usr/bin", "/usr/sbin", "/bin", "/sbin"];
 
@@ -44,6 +47,11 @@ pub(crate) fn install() -> Result<()> {
 /// Installs what is missing for the bench.
 pub(crate) fn install_peers() -> Result<()> {
     bring(missing(PEERS))
+}
+
+/// Installs what is missing for `cargo xtask scan`.
+pub(crate) fn install_scanners() -> Result<()> {
+    bring(missing(SCANNERS))
 }
 
 fn bring(missing: Vec<&'static str>) -> Result<()> {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use std::{io, time::Duration};
 use teal_core::control::{self, frame_length};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
     time::timeout,
 };
@@ -30,7 +30,7 @@ pub(crate) enum Broken {
 }
 
 /// Reads one frame's body, at most `most` bytes; waits for its beginning as long as it takes.
-pub(crate) async fn read(stream: &mut UnixStream, most: usize) -> Result<Vec<u8>, Broken> {
+pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin), most: usize) -> Result<Vec<u8>, Broken> {
     let mut prefix = [0; 4];
     if stream.read(&mut prefix[..1]).await? == 0 {
         return Err(Broken::Closed);

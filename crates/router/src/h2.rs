@@ -5,20 +5,28 @@
 
 use crate::{
     serve::{self, Client, Origin},
+    stall::{self, Stall},
     wire::Wire,
     worker::Worker,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
-use http_body_util::{BodyExt as _, Empty, combinators::UnsyncBoxBody};
 use hyper::{
-    body::{Bytes, Incoming},
+    body::{Body, Bytes, Frame, Incoming, SizeHint},
     client::conn::http1::{self, SendRequest},
     rt::Executor,
     server::conn::http2,
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{cell::RefCell, convert::Infallible, future::Future, pin::pin, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::Future,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 /// Requests that one client may have under way at once.
 const STREAMS: u32 = 128;
@@ -29,7 +37,6 @@ const KEPT: usize = 8;
 /// A client that sends nothing for this long is asked whether it is there, and has as long to answer.
 const ALIVE: Duration = Duration::from_secs(60);
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 type Path = SendRequest<Incoming>;
 
 /// What the requests of one client share.
@@ -59,7 +66,7 @@ pub(crate) async fn connection(worker: Rc<Worker>, wire: Wire, origin: Origin) {
 }
 
 fn builder(worker: &Worker) -> http2::Builder<Local> {
-    let mut builder = http2::Builder::new(Local);
+    let mut builder = http2::Builder::new(Local { stalled: worker.limits.stalled });
     let lines = u32::try_from(worker.limits.head_bytes).unwrap_or(u32::MAX);
     builder
         .timer(TokioTimer::new())
@@ -73,7 +80,7 @@ fn builder(worker: &Worker) -> http2::Builder<Local> {
     builder
 }
 
-async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let Some(request) = translated(request) else { return Ok(refusal(StatusCode::BAD_REQUEST)) };
     let path = match shared.path().await {
         Ok(path) => path,
@@ -110,14 +117,14 @@ impl Shared {
         Ok(path)
     }
 
-    async fn exchange(&self, mut path: Path, request: Request<Incoming>) -> hyper::Result<Response<Body>> {
+    async fn exchange(&self, mut path: Path, request: Request<Incoming>) -> hyper::Result<Response<Answer>> {
         let response = path.send_request(request).await?;
         // It is free again once the body was read; if it is let go, it ends then.
         let mut idle = self.idle.borrow_mut();
         if idle.len() < KEPT {
             idle.push(path);
         }
-        Ok(response.map(|body| body.boxed_unsync()))
+        Ok(response.map(Answer::new))
     }
 }
 
@@ -151,19 +158,62 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-fn refusal(status: StatusCode) -> Response<Body> {
-    let body = Empty::new().map_err(|never: Infallible| match never {}).boxed_unsync();
-    let mut response = Response::new(body);
+fn refusal(status: StatusCode) -> Response<Answer> {
+    let mut response = Response::new(Answer { body: None, stall: Rc::default() });
     *response.status_mut() = status;
     response
 }
 
-/// Runs hyper's tasks on this very thread.
+/// A body on its way to a client, none for a refusal; it says whom it waits for.
+#[derive(Debug)]
+struct Answer {
+    body: Option<Incoming>,
+    stall: Rc<Stall>,
+}
+
+impl Answer {
+    fn new(body: Incoming) -> Self {
+        let stall = Stall::of_this_task();
+        stall.awaits_client();
+        Self { body: Some(body), stall }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        match &polled {
+            Poll::Ready(_) => self.stall.awaits_client(),
+            Poll::Pending => self.stall.awaits_app(),
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Runs hyper's tasks, one for each stream, on this very thread.
 #[derive(Debug, Clone, Copy)]
-struct Local;
+struct Local {
+    /// A client may let an answer stand still for this long.
+    stalled: Duration,
+}
 
 impl<F: Future + 'static> Executor<F> for Local {
     fn execute(&self, task: F) {
-        tokio::task::spawn_local(async move { drop(task.await) });
+        tokio::task::spawn_local(stall::watched(self.stalled, task));
     }
 }

@@ -22,6 +22,8 @@ mod error;
 mod exchange;
 mod forward;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod h2;
 mod headers;
 mod hosts;
@@ -39,6 +41,7 @@ mod pool;
 mod process;
 mod router;
 mod serve;
+mod stall;
 mod state;
 mod succession;
 mod supervise;

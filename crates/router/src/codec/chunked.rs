@@ -140,7 +140,7 @@ impl Chunked {
     /// Names that the router knows would be read as part of the head by whoever merges the two: they stay out.
     fn keep(&mut self, line: &[u8]) -> Result<(), Refusal> {
         let colon = memchr(b':', line).ok_or(Refusal::Trailer)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], trimmed(&line[colon + 1..]));
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) || !value.iter().all(|b| is_text(*b)) {
             return Err(Refusal::Trailer);
         }
@@ -152,6 +152,14 @@ impl Chunked {
         }
         Ok(())
     }
+}
+
+/// Without the blanks and tabs around it; a form feed is none of those, though `trim_ascii` takes it for one.
+fn trimmed(value: &[u8]) -> &[u8] {
+    let blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().take_while(|byte| blank(byte)).count();
+    let value = &value[start..];
+    &value[..value.len() - value.iter().rev().take_while(|byte| blank(byte)).count()]
 }
 
 /// The line at the beginning, without its end; nothing as long as it is not whole.
@@ -245,6 +253,8 @@ mod tests {
             "0\r\n: b\r\n\r\n",
             "0\r\nA: b\n\r\n",
             "0\r\nA: b\u{1}\r\n\r\n",
+            "0\r\nA: b\u{c}\r\n\r\n",
+            "0\r\nA:\u{c}b\r\n\r\n",
             "0\r\n A: b\r\n\r\n",
             "0\r\n\n",
             "0\n\n",

@@ -78,7 +78,8 @@ pub(crate) fn domain(authority: &str) -> Result<String, Refusal> {
     let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let is_name = host.bytes().all(legal) || literal.is_some_and(is_address);
     let host = host.strip_suffix('.').unwrap_or(host);
-    if host.is_empty() || host.len() > 253 || !is_name || !is_port(port) {
+    // An empty label among them: `a..` is no other name for `a.`, and an empty host has none but that.
+    if host.split('.').any(str::is_empty) || host.len() > 253 || !is_name || !is_port(port) {
         return Err(Refusal::BadHost);
     }
     Ok(host.to_ascii_lowercase())
@@ -121,6 +122,9 @@ mod tests {
             "a.test:123456",
             "a[",
             "ä.test",
+            "a..",
+            ".a.test",
+            "a..test",
         ];
         for bad in bad {
             assert_eq!(domain(bad), Err(Refusal::BadHost), "{bad}");

@@ -1,17 +1,21 @@
 //! The router as a whole on loopback: real sockets, in-process routers on free ports, one binary so that it is linked once.
 
 mod app;
+mod autobahn;
 mod bodies;
 mod client;
 mod control;
 mod edges;
 mod engine;
 mod fallback;
+mod h2_exchanges;
+mod h2_frames;
 mod limits;
 mod measure;
 mod paths;
 mod proxied;
 mod rig;
+mod scanners;
 mod secure;
 mod smuggling;
 mod sticky;

@@ -56,7 +56,7 @@ impl Trust {
     }
 }
 
-fn secure() -> Rig {
+pub(crate) fn secure() -> Rig {
     Rig::with(|options| options.https = vec![SocketAddr::from(([127, 0, 0, 1], 0))])
 }
 
@@ -228,13 +228,21 @@ fn a_client_that_never_shakes_hands_is_let_go() {
     assert_ne!(answer.get(..5), Some(&b"HTTP/"[..]), "no plain answer on a TLS port");
 }
 
-pub(crate) type H2 = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+pub(crate) type H2<B = Full<Bytes>> = hyper::client::conn::http2::SendRequest<B>;
 
 pub(crate) async fn h2(address: SocketAddr, trust: &Trust) -> H2 {
+    h2_with(address, trust.client(&["h2"])).await
+}
+
+/// With a body of any kind.
+pub(crate) async fn h2_with<B>(address: SocketAddr, config: Arc<ClientConfig>) -> H2<B>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: std::error::Error + Send + Sync,
+{
     let stream = tokio::net::TcpStream::connect(address).await.expect("connects");
     let name = ServerName::try_from("shop.test").expect("a name");
-    let stream: TlsStream<_> =
-        TlsConnector::from(trust.client(&["h2"])).connect(name, stream).await.expect("shakes hands");
+    let stream: TlsStream<_> = TlsConnector::from(config).connect(name, stream).await.expect("shakes hands");
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
