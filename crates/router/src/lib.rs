@@ -41,7 +41,6 @@ mod pool;
 mod process;
 mod router;
 mod serve;
-mod stall;
 mod state;
 mod succession;
 mod supervise;

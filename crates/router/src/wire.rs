@@ -2,7 +2,7 @@
 //!
 //! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
 
-use crate::{buffer::Buffer, tls::Tls};
+use crate::{buffer::Buffer, h2::Pipe, tls::Tls};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, shutdown},
@@ -16,7 +16,7 @@ use std::{
     task::{Context, Poll, Waker, ready},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
@@ -33,8 +33,8 @@ pub(crate) struct Wire {
 enum Carrier {
     Tcp(TcpStream),
     Tls(TcpStream, Box<Tls>),
-    /// A request of HTTP/2 on its way to our own HTTP/1.1.
-    Memory(DuplexStream),
+    /// A stream of HTTP/2.
+    Stream(Box<Pipe>),
 }
 
 impl Wire {
@@ -42,9 +42,9 @@ impl Wire {
         Self::over(Carrier::Tcp(stream))
     }
 
-    /// Over memory.
-    pub(crate) fn memory(stream: DuplexStream) -> Self {
-        Self::over(Carrier::Memory(stream))
+    /// Over a stream of HTTP/2.
+    pub(crate) fn stream(pipe: Pipe) -> Self {
+        Self::over(Carrier::Stream(Box::new(pipe)))
     }
 
     /// Over TLS, once the handshake is made; and the protocol that was agreed on.
@@ -68,7 +68,7 @@ impl Wire {
     fn socket(&self) -> Option<&TcpStream> {
         match &self.carrier {
             Carrier::Tcp(stream) | Carrier::Tls(stream, _) => Some(stream),
-            Carrier::Memory(_) => None,
+            Carrier::Stream(_) => None,
         }
     }
 
@@ -110,7 +110,7 @@ impl Wire {
         match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
             Carrier::Tls(stream, tls) => ready!(tls.poll_read_ready(cx, stream))?,
-            Carrier::Memory(_) => (),
+            Carrier::Stream(pipe) => ready!(pipe.poll_read_ready(cx))?,
         }
         let buffer = buffer.get_or_insert_with(|| Buffer::take(large));
         let room = buffer.room(large);
@@ -127,7 +127,10 @@ impl Wire {
         let mut filled = ReadBuf::new(room);
         match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut filled))?,
-            Carrier::Memory(stream) => ready!(Pin::new(stream).poll_read(cx, &mut filled))?,
+            Carrier::Stream(pipe) => {
+                let count = ready!(pipe.poll_read(cx, filled.initialize_unfilled()))?;
+                filled.advance(count);
+            }
             Carrier::Tls(stream, tls) => {
                 let count = ready!(tls.poll_read(cx, stream, filled.initialize_unfilled()))?;
                 filled.advance(count);
@@ -141,7 +144,7 @@ impl Wire {
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
         let count = match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(poll_write_parts(Pin::new(stream), cx, parts))?,
-            Carrier::Memory(stream) => ready!(poll_write_parts(Pin::new(stream), cx, parts))?,
+            Carrier::Stream(pipe) => ready!(pipe.poll_write(cx, parts))?,
             Carrier::Tls(stream, tls) => ready!(tls.poll_write(cx, stream, parts))?,
         };
         if count == 0 {
