@@ -5,6 +5,7 @@ pub(crate) mod chunked;
 pub(crate) mod control;
 pub(crate) mod host;
 mod other;
+pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod response;
 
@@ -43,6 +44,7 @@ pub const TARGETS: &[(&str, Check)] = &[
     ("chunked", chunked::check),
     ("host", host::check),
     ("control", control::check),
+    ("proxy", proxy::check),
 ];
 
 #[cfg(test)]
