@@ -68,7 +68,65 @@ pub struct Edge {
     pub log_dropped: u64,
 }
 
+impl Metrics {
+    /// Adds what a router counted that served before this one: to the reader both are one.
+    pub fn add(&mut self, elder: &Self) {
+        if elder.since != Time::default() {
+            self.since = self.since.min(elder.since);
+        }
+        self.edge.add(&elder.edge);
+        for (environment, served) in &elder.environments {
+            self.environments.entry(environment.clone()).or_default().add(served);
+        }
+    }
+
+    /// The router that counted this is gone: its sums stay.
+    pub fn nothing_is_open(&mut self) {
+        self.edge.connections = 0;
+        for served in self.environments.values_mut() {
+            (served.traffic.in_flight, served.traffic.upgraded, served.websockets) = (0, 0, 0);
+        }
+    }
+}
+
+fn add_all(to: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>) {
+    for (reason, count) in more {
+        *to.entry(reason.clone()).or_default() += count;
+    }
+}
+
+impl Edge {
+    fn add(&mut self, more: &Self) {
+        add_all(&mut self.unrouted, &more.unrouted);
+        for (count, more) in [
+            (&mut self.connections, more.connections),
+            (&mut self.accepted, more.accepted),
+            (&mut self.handshakes, more.handshakes),
+            (&mut self.handshakes_failed, more.handshakes_failed),
+            (&mut self.bytes_in, more.bytes_in),
+            (&mut self.bytes_out, more.bytes_out),
+            (&mut self.log_lines, more.log_lines),
+            (&mut self.log_dropped, more.log_dropped),
+        ] {
+            *count = count.saturating_add(more);
+        }
+    }
+}
+
 impl Served {
+    fn add(&mut self, more: &Self) {
+        self.traffic += &more.traffic;
+        self.answers
+            .iter_mut()
+            .zip(more.answers)
+            .for_each(|(count, more)| *count = count.saturating_add(more));
+        add_all(&mut self.own, &more.own);
+        self.bytes_in = self.bytes_in.saturating_add(more.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(more.bytes_out);
+        self.websockets = self.websockets.saturating_add(more.websockets);
+        self.latency.add(&more.latency);
+    }
+
     /// All final answers.
     #[must_use]
     pub fn answered(&self) -> u64 {
@@ -79,6 +137,30 @@ impl Served {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_upgrade_begins_no_count_anew_and_what_is_gone_has_nothing_open() {
+        let counted = |since, answers| {
+            let latency = Histogram::new(vec![answers], answers);
+            let served =
+                Served { answers: [0, answers, 0, 0, 0], websockets: 2, latency, ..Served::default() };
+            let edge = Edge { connections: 3, accepted: answers, ..Edge::default() };
+            Metrics {
+                at: Time(9),
+                since: Time(since),
+                edge,
+                environments: [("e-1".parse().expect("legal"), served)].into(),
+            }
+        };
+        let (mut own, mut elder) = (counted(5, 10), counted(1, 100));
+        elder.nothing_is_open();
+        own.add(&elder);
+        let served = own.environments.values().next().expect("one");
+        assert_eq!((served.answered(), served.latency.count(), served.websockets), (110, 110, 2));
+        assert_eq!((own.edge.accepted, own.edge.connections, own.since), (110, 3, Time(1)));
+        own.add(&Metrics::default());
+        assert_eq!(own.since, Time(1));
+    }
 
     #[test]
     fn what_a_newer_or_an_older_router_says_is_understood() {

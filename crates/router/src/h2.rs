@@ -4,6 +4,7 @@
 //! It must never forward what HTTP/1.1 would not let through: nothing here is trusted by what comes behind.
 
 use crate::{
+    metrics::Own,
     serve::{self, Client, Origin},
     wire::Wire,
     worker::Worker,
@@ -74,7 +75,10 @@ fn builder(worker: &Worker) -> http2::Builder<Local> {
 }
 
 async fn answer(shared: Rc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-    let Some(request) = translated(request) else { return Ok(refusal(StatusCode::BAD_REQUEST)) };
+    let Some(request) = translated(request) else {
+        shared.worker.observer.edge.unrouted(Own::Refused);
+        return Ok(refusal(StatusCode::BAD_REQUEST));
+    };
     let path = match shared.path().await {
         Ok(path) => path,
         Err(_) => return Ok(refusal(StatusCode::BAD_GATEWAY)),
