@@ -118,6 +118,20 @@ fn a_log_that_was_renamed_goes_on_in_a_new_file() {
 }
 
 #[test]
+fn the_last_lines_are_written_when_the_router_stops() {
+    let (mut rig, app) = (logging(LogForm::Json), App::version("one"));
+    rig.control.replace(vec![route("e-1", &[app.address])]);
+    let mut client = Client::connect(rig.http()).expect("connects");
+    for _ in 0..20 {
+        client.get("/").expect("an answer");
+    }
+    drop(client);
+    rig.router.take().expect("runs").stop();
+    let text = fs::read_to_string(rig.directory.path().join("access.log")).expect("reads");
+    assert_eq!(text.matches("\"status\":200").count(), 20, "{text}");
+}
+
+#[test]
 fn a_reader_that_does_not_read_holds_no_request_up() {
     let directory = tempfile::tempdir().expect("a directory");
     let pipe = directory.path().join("pipe");
