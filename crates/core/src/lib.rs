@@ -16,3 +16,4 @@ pub mod id;
 pub mod metrics;
 pub mod route;
 pub mod time;
+pub mod traffic;
