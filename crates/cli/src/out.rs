@@ -78,7 +78,9 @@ impl Out {
     /// interrupts finds it as it was.
     pub(crate) fn redraw(&self, above: usize, text: &str) -> Result<usize> {
         let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
-        let (width, height) = size.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()));
+        // A terminal that does not know its size says 0.
+        let known = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let (width, height) = known.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()));
         let (frame, lines) = frame(above, text, width, height);
         print(&frame)?;
         Ok(lines)
