@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Config(commands::config::ConfigCommand),
     /// Show what an app and its builds wrote.
     Logs(commands::logs::LogsArgs),
+    /// Show what moves through each app, by environment, every second.
+    Top(commands::top::TopArgs),
     /// SSH keys that may push.
     #[command(subcommand, after_help = "Example:\n  teal keys add laptop ~/.ssh/id_ed25519.pub")]
     Keys(commands::keys::KeysCommand),
@@ -139,6 +141,7 @@ impl Command {
             Self::Domains(command) => commands::domains::run(context, command),
             Self::Config(command) => commands::config::run(context, command),
             Self::Logs(args) => commands::logs::run(context, args),
+            Self::Top(args) => commands::top::run(context, args),
             Self::Keys(command) => commands::keys::run(context, command),
             Self::Tokens(command) => commands::tokens::run(context, command),
             Self::Users(command) => commands::users::run(context, command),

@@ -49,6 +49,7 @@ pub(crate) struct Out {
     json: bool,
     colour: bool,
     moving: bool,
+    live: bool,
 }
 
 impl Out {
@@ -58,12 +59,31 @@ impl Out {
             || std::env::var_os("TERM").is_some_and(|v| v == "dumb");
         let colour = std::io::stdout().is_terminal() && !plain && !json;
         let moving = std::io::stderr().is_terminal() && !json;
-        Self { json, colour, moving }
+        let dumb = std::env::var_os("TERM").is_none_or(|v| v == "dumb");
+        let live = std::io::stdout().is_terminal() && !dumb && !json;
+        Self { json, colour, moving, live }
     }
 
     /// Whether the caller asked for JSON.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Whether a terminal reads the answer, on which it can be drawn anew.
+    pub(crate) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Draws a text over the last one, which had `above` lines; says how many lines this one has. Nothing of the terminal's state is changed: whoever
+    /// interrupts finds it as it was.
+    pub(crate) fn redraw(&self, above: usize, text: &str) -> Result<usize> {
+        let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok();
+        // A terminal that does not know its size says 0.
+        let known = size.filter(|size| size.ws_col > 0 && size.ws_row > 0);
+        let (width, height) = known.map_or((80, 24), |size| (size.ws_col.into(), size.ws_row.into()));
+        let (frame, lines) = frame(above, text, width, height);
+        print(&frame)?;
+        Ok(lines)
     }
 
     /// The text in this paint, if a terminal reads it.
@@ -191,6 +211,16 @@ pub(crate) fn harmless(text: &str) -> String {
     teal_server::log::harmless(text)
 }
 
+/// What draws a text over `above` lines, no line wrapped and none beyond the screen; and how many lines it has.
+fn frame(above: usize, text: &str, width: usize, height: usize) -> (String, usize) {
+    let room = height.saturating_sub(1).max(1);
+    let cut = |line: &str| line.chars().take(width.max(1)).collect::<String>();
+    let lines: Vec<String> = text.lines().take(room).map(cut).collect();
+    let up = if above == 0 { String::new() } else { format!("\u{1b}[{above}A") };
+    // Each line is cleared to its end, and then what is left of a longer text: nothing flickers. Printing ends the last line.
+    (format!("{up}\r{}\u{1b}[K\u{1b}[J", lines.join("\u{1b}[K\n")), lines.len())
+}
+
 fn print(text: &str) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
@@ -208,4 +238,17 @@ fn complain(text: &str) {
 /// Ends the command quietly when the reader of a pipe has seen enough; `main` knows it by its empty message.
 fn reader_left() -> Error {
     Error::new(crate::error::Kind::Other, String::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_covers_the_last_one_and_stays_on_the_screen() {
+        let (first, lines) = frame(0, "one\ntwo", 80, 24);
+        assert_eq!((first.as_str(), lines), ("\rone\u{1b}[K\ntwo\u{1b}[K\u{1b}[J", 2));
+        let (next, lines) = frame(lines, "wide line\nb\nc\nd", 4, 4);
+        assert_eq!((next.as_str(), lines), ("\u{1b}[2A\rwide\u{1b}[K\nb\u{1b}[K\nc\u{1b}[K\u{1b}[J", 3));
+    }
 }

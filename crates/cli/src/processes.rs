@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
-use teal_core::api::FindingView;
+use teal_core::{access::LogForm, api::FindingView};
 use teal_server::config::Config;
 
 /// Where the configuration is if nobody says.
@@ -38,7 +38,8 @@ pub(crate) struct ServerArgs {
 Examples:
   teal router
   teal router --supervise --config ./server.toml
-  teal router upgrade"
+  teal router upgrade
+  teal router --access-log combined --access-log-file /var/log/teal/access.log"
 )]
 pub(crate) struct RouterArgs {
     #[command(subcommand)]
@@ -52,6 +53,12 @@ pub(crate) struct RouterArgs {
     /// A worker of the supervisor, which hands it its sockets.
     #[arg(long, hide = true, conflicts_with = "supervise")]
     inherited: bool,
+    /// Log each request: `off`, `json` or `combined` [default: `access_log` of the configuration].
+    #[arg(long, value_name = "FORM")]
+    access_log: Option<LogForm>,
+    /// Append the log to this file [default: `access_log_file` of the configuration, else standard output].
+    #[arg(long, value_name = "FILE")]
+    access_log_file: Option<PathBuf>,
     /// Write the addresses that it listens on into this file, once it serves.
     #[arg(long, value_name = "FILE")]
     ready: Option<PathBuf>,
@@ -117,6 +124,10 @@ pub(crate) fn router(context: &Context, args: RouterArgs) -> Result<()> {
     options.trusted.clone_from(&config.trusted_proxies);
     options.proxy_protocol = config.proxy_protocol;
     options.limits.connections_per_client = config.connections_per_client;
+    options.access_log = teal_router::AccessLog {
+        form: args.access_log.unwrap_or(config.access_log),
+        file: args.access_log_file.clone().or_else(|| config.access_log_file.clone()),
+    };
     options.inherited = args.inherited;
     options.ready = args.ready.clone().map_or(teal_router::Ready::Nobody, teal_router::Ready::File);
     let ended = if args.supervise {
@@ -139,7 +150,12 @@ fn upgrade(context: &Context, config: Option<&Path>) -> Result<()> {
 /// The arguments with which the supervisor starts this program again as its worker.
 fn worker(args: &RouterArgs) -> Vec<std::ffi::OsString> {
     let mut line: Vec<std::ffi::OsString> = vec!["router".into(), "--inherited".into()];
-    for (flag, value) in [("--config", &args.config), ("--ready", &args.ready)] {
+    if let Some(form) = args.access_log {
+        line.extend(["--access-log".into(), form.word().into()]);
+    }
+    let files =
+        [("--config", &args.config), ("--ready", &args.ready), ("--access-log-file", &args.access_log_file)];
+    for (flag, value) in files {
         if let Some(value) = value {
             line.extend([flag.into(), value.clone().into_os_string()]);
         }

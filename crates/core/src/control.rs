@@ -8,6 +8,7 @@
 use crate::{
     certificate::{Certificate, Proof},
     id::{AppId, EnvironmentId},
+    metrics::Metrics,
     route::{AppRoute, Table},
     time::Time,
 };
@@ -56,6 +57,8 @@ pub enum Request {
     },
     /// How much is in flight, by environment; also those that left the table and still drain. Answered by [`Reply::Traffic`].
     Traffic,
+    /// Everything that is counted: capability [`crate::metrics::CAPABILITY`]. Answered by [`Reply::Metrics`].
+    Metrics,
     /// Close what is upgraded or still in flight to this environment (WebSockets with 1012), spread over a span. Answered by [`Reply::Acknowledged`].
     Cut {
         /// The environment that must be rid of connections.
@@ -111,6 +114,11 @@ pub enum Reply {
         at: Time,
         /// By environment.
         environments: BTreeMap<EnvironmentId, Traffic>,
+    },
+    /// Everything that is counted.
+    Metrics {
+        /// The counts.
+        metrics: Box<Metrics>,
     },
     /// The router will not do it; the connection stays open.
     Refused {

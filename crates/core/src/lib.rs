@@ -3,6 +3,7 @@
 //! Nothing in this crate may touch a clock, a file, a socket or a thread: decisions are pure functions of rows and a
 //! given instant, so that the simulation can try every order of events. Keep its dependencies light.
 
+pub mod access;
 pub mod agent;
 pub mod api;
 pub mod certificate;
@@ -10,6 +11,9 @@ pub mod control;
 pub mod deploy;
 pub mod domain;
 pub mod engine;
+pub mod histogram;
 pub mod id;
+pub mod metrics;
 pub mod route;
 pub mod time;
+pub mod traffic;

@@ -8,6 +8,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use teal_core::{
     control::{MAX_FRAME, Reply, Request, Traffic, VERSION, decode},
     id::EnvironmentId,
+    metrics::Metrics,
 };
 use tokio::{net::UnixStream, time::timeout};
 
@@ -25,6 +26,8 @@ pub(crate) struct Elder {
     last: Counts,
     /// Counts of elders that are gone.
     gone: Counts,
+    /// What it and those before it told of clients last.
+    told: Metrics,
 }
 
 impl Elder {
@@ -62,6 +65,18 @@ impl Elder {
         for (environment, more) in self.last.iter().chain(&self.gone) {
             *counts.entry(environment.clone()).or_default() += more;
         }
+    }
+
+    /// Adds what it told of clients, so that an upgrade begins no count anew.
+    pub(crate) async fn add_metrics(&mut self, metrics: &mut Metrics) {
+        // One of before refuses: then it told nothing.
+        if let Some(Reply::Metrics { metrics }) = self.ask(&Request::Metrics).await {
+            self.told = *metrics;
+        }
+        if self.link.is_none() {
+            self.told.nothing_is_open();
+        }
+        metrics.add(&self.told);
     }
 
     async fn ask(&mut self, request: &Request) -> Option<Reply> {

@@ -64,6 +64,17 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The access log's file cannot be had.
+    #[error(
+        "cannot append to the access log {path}: make its directory, let this user write there, or name another file"
+    )]
+    AccessLog {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// A thread, a runtime or a signal handler could not be had.
     #[error("cannot start {part}")]
     Start {

@@ -182,6 +182,7 @@ impl<'a> Exchange<'a> {
     /// What is watched while nothing moves.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         self.down.release();
+        self.client.count();
         if let Err(fault) = self.poll_client(cx) {
             return Poll::Ready(fault);
         }
@@ -280,6 +281,9 @@ impl<'a> Exchange<'a> {
     /// Counts the answer, and decodes what came of its body with its head: what is none must not begin to leave.
     pub(crate) fn begin(&mut self, answer: &Answer) -> Result<(), Fault> {
         self.down.stage().map_err(|_| Fault::Garbled)?;
+        let now = Instant::now();
+        self.patience.answered(now);
+        self.client.visit.answered(answer.status, now);
         (self.endless, self.keep) = (answer.endless, answer.keep);
         if let (Some(app), Some(keep)) = (&mut self.app, answer.keep_for) {
             app.keep = keep.saturating_sub(CLOSING).min(MAX_KEEP);
@@ -299,7 +303,6 @@ impl<'a> Exchange<'a> {
 
     /// Carries the response to its end.
     pub(crate) async fn relay(mut self, mut order: Pin<&mut impl Future<Output = ()>>) -> After {
-        self.patience.answered(Instant::now());
         let ended = poll_fn(|cx| self.poll_relay(cx, order.as_mut())).await;
         match ended {
             Ok(()) => self.after(),
@@ -417,6 +420,7 @@ impl<'a> Exchange<'a> {
         ticket.counters().given();
         ticket.upgrade();
         busy.upgrade();
+        self.client.visit.answered(101, Instant::now());
         // From here on, so that an order that comes while the head leaves is not missed.
         let cuts = ticket.counters().cuts();
         let flush = poll_fn(|cx| self.down.poll_flush(cx, &mut self.client.wire));

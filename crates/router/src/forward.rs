@@ -90,6 +90,7 @@ impl Journey<'_> {
                 self.worker.directory.released(&self.asked.domain, target).await;
                 continue;
             }
+            self.client.visit.routed(&app.name);
             if app.force_https && self.asked.is_clear {
                 return Err(Page::Secure(self.asked.by_tls(self.client.up.head())));
             }
@@ -97,6 +98,7 @@ impl Journey<'_> {
             let chosen =
                 app.choose(Some(&self.asked.pins), &self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
             let Some((target, peer)) = chosen else { return Err(nobody(&app)) };
+            self.client.visit.given(&target.counters);
             let place = app.enter(self.asked.client).map_err(|full| too_much(&app, full))?;
             let ticket = Ticket::new(Arc::clone(&target.counters));
             let busy = Busy::new(Arc::clone(&peer), place);

@@ -21,6 +21,7 @@ use std::{
 use teal_core::{
     control::{Reply, Request, VERSION},
     id::{AppId, EnvironmentId},
+    metrics,
     route::{AppRoute, Table},
     time::Time,
 };
@@ -31,7 +32,7 @@ use tokio::{
 };
 
 /// What this router can do beyond the first version of the protocol.
-const CAPABILITIES: [&str; 5] = ["certificates", "cut", "hold", "standby", "upgrade"];
+const CAPABILITIES: [&str; 6] = ["certificates", "cut", "hold", metrics::CAPABILITY, "standby", "upgrade"];
 
 /// How long all workers may take to confirm a table: less than the server waits, so that it hears why.
 const CONFIRM: Duration = Duration::from_secs(5);
@@ -84,6 +85,12 @@ impl Keeper {
         let mut environments = self.directory.traffic.report(Instant::now());
         self.elder.add_to(&mut environments).await;
         Reply::Traffic { at: now(), environments }
+    }
+
+    async fn metrics(&mut self) -> Reply {
+        let mut metrics = self.directory.traffic.metrics(now(), Instant::now());
+        self.elder.add_metrics(&mut metrics).await;
+        Reply::Metrics { metrics: Box::new(metrics) }
     }
 
     async fn cut(&mut self, environment: EnvironmentId, spread_ms: u64) {
@@ -174,6 +181,7 @@ impl Keeper {
             Request::Hello { version, requires } => return self.hello(version, &requires),
             Request::Upgrade => return Reply::Refused { reason: "only a visitor may ask for that".into() },
             Request::Traffic => return self.traffic().await,
+            Request::Metrics => return self.metrics().await,
             Request::Cut { environment, spread_ms } => {
                 self.cut(environment, spread_ms).await;
                 Ok(())

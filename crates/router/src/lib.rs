@@ -6,6 +6,7 @@
 //!
 //! One thread per worker, each with its own runtime and its own pool of upstream connections; one thread for the control socket.
 
+mod access;
 mod announced;
 mod asked;
 mod buffer;
@@ -31,6 +32,7 @@ mod keeper;
 mod kept;
 mod lane;
 mod listeners;
+mod metrics;
 mod options;
 mod pages;
 mod patience;
@@ -56,6 +58,7 @@ mod wire;
 mod worker;
 mod workers;
 
+pub use access::AccessLog;
 pub use error::Error;
 pub use options::{Announce, Limits, Options, Ready};
 pub use process::run;

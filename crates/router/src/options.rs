@@ -1,5 +1,6 @@
 //! How a router is started: addresses, places and limits. Plain values; reading files or variables is the caller's business.
 
+use crate::access::AccessLog;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
@@ -31,6 +32,8 @@ pub struct Options {
     pub proxy_protocol: bool,
     /// Time-outs and sizes.
     pub limits: Limits,
+    /// The log of requests; off unless told otherwise.
+    pub access_log: AccessLog,
 }
 
 impl Options {
@@ -48,6 +51,7 @@ impl Options {
             trusted: Vec::new(),
             proxy_protocol: false,
             limits: Limits::default(),
+            access_log: AccessLog::default(),
         }
     }
 

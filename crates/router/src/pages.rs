@@ -60,7 +60,8 @@ pub(crate) enum Page {
 }
 
 impl Page {
-    fn status(&self) -> u16 {
+    /// The status that it is sent with.
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::Refused(refusal) => refusal.status(),
             Self::Abandoned => 400,

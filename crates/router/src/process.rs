@@ -260,13 +260,19 @@ async fn abandoned(control: Option<&control::Handle>) {
 pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Nobody waits for it: a log that was moved away is noticed anyway. But it must not kill.
+    _hangup: Signal,
 }
 
 impl Signals {
     /// From now on the signals do not kill.
     pub(crate) fn new() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|source| Error::Start { part: "a signal handler", source });
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            _hangup: listen(SignalKind::hangup())?,
+        })
     }
 
     /// Waits for one of them.

@@ -3,6 +3,7 @@
 //! Start: state, sockets, workers with the saved table, control, ready. Stop: accept nobody, finish what is in flight, cut what has no end, go.
 
 use crate::{
+    access::Writer,
     control,
     crowd::Crowd,
     elder::Elder,
@@ -46,6 +47,7 @@ pub struct Router {
     workers: Workers,
     control: Option<control::Handle>,
     asks: mpsc::Receiver<Ask>,
+    log: Option<Writer>,
     limits: Limits,
 }
 
@@ -88,11 +90,13 @@ impl Router {
         tracing::info!(generation, apps, ?http, ?https, "the router serves");
         let limits = options.limits.clone();
         let (ask, asks) = mpsc::channel(1);
-        let (workers, control) = (Workers::default(), None);
-        let mut router = Self { http, https, directory, certificates, workers, control, asks, limits };
+        let (workers, control, log) = (Workers::default(), None, None);
+        let mut router = Self { http, https, directory, certificates, workers, control, asks, log, limits };
         // If something does not start from here on, dropping the router ends what has started.
         let plan = router.plan(&options)?;
         router.workers.start(&plan, &sockets)?;
+        // The log ends with its last writer.
+        drop(plan);
         let keeper = Keeper {
             place: Place::new(saved, options.state),
             elder: Elder::default(),
@@ -109,7 +113,10 @@ impl Router {
         Ok(router)
     }
 
-    fn plan(&self, options: &Options) -> Result<Plan, Error> {
+    fn plan(&mut self, options: &Options) -> Result<Plan, Error> {
+        let edge = Arc::clone(&self.directory.traffic.edge);
+        let (log, writer) = Writer::start(&options.access_log, edge)?.unzip();
+        self.log = writer;
         Ok(Plan {
             directory: Arc::clone(&self.directory),
             certificates: Arc::clone(&self.certificates),
@@ -119,6 +126,7 @@ impl Router {
             proxy_protocol: options.proxy_protocol,
             crowd: Crowd::new(),
             workers: options.worker_count(),
+            log,
         })
     }
 
@@ -174,6 +182,9 @@ impl Router {
         self.workers.join();
         // Its thread ends with its handle.
         self.control = None;
+        if let Some(log) = self.log.take() {
+            log.end();
+        }
     }
 }
 

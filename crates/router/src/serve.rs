@@ -3,6 +3,7 @@
 //! Between two requests it holds a socket, a clock and nothing else. What the client sends is bounded in size and time before anything is done with it.
 
 use crate::{
+    access::Protocol,
     asked::{Asked, Asker},
     buffer::{self, LARGE},
     codec::{
@@ -13,6 +14,7 @@ use crate::{
     crowd::{Most, Seat},
     forward, h2,
     lane::Lane,
+    metrics::{Open, Visit},
     options::Limits,
     pages::{Form, Page},
     timer::Timer,
@@ -42,6 +44,8 @@ pub(crate) struct Client {
     /// From it to whichever instance has its request; what it sent ahead waits in there.
     pub(crate) up: Lane,
     pub(crate) timer: Timer,
+    /// What its present request is counted and logged as.
+    pub(crate) visit: Visit,
     origin: Origin,
 }
 
@@ -57,7 +61,7 @@ pub(crate) struct Origin {
     /// The same as an address.
     address: IpAddr,
     /// Its place among the connections that this worker may have; an upgraded stream keeps it.
-    _place: Rc<OwnedSemaphorePermit>,
+    _place: Rc<(OwnedSemaphorePermit, Open)>,
     /// Its place among its client's, where they are counted.
     _seat: Option<Rc<Seat>>,
 }
@@ -71,8 +75,8 @@ impl Origin {
         place: OwnedSemaphorePermit,
     ) -> Option<Self> {
         let address = address.ip().to_canonical();
-        let nobody =
-            Self { node: "".into(), address, trusted: false, scheme, _place: Rc::new(place), _seat: None };
+        let place = Rc::new((place, Open::new(Arc::clone(&worker.observer.edge))));
+        let nobody = Self { node: "".into(), address, trusted: false, scheme, _place: place, _seat: None };
         nobody.of(worker, address)
     }
 
@@ -121,13 +125,43 @@ pub(crate) enum After {
 
 impl Client {
     pub(crate) fn new(worker: &Worker, wire: Wire, origin: Origin) -> Self {
-        Self { wire, up: Lane::new(), timer: Timer::new(worker.limits.idle), origin }
+        let visit = Visit::new(Rc::clone(&worker.observer));
+        Self { wire, up: Lane::new(), timer: Timer::new(worker.limits.idle), visit, origin }
+    }
+
+    /// A request begins: this is its head as it goes on, empty if it is none.
+    fn begin(&mut self, head: &[u8], is_old: bool) {
+        let protocol = match (self.wire.is_stream(), is_old) {
+            (true, _) => Protocol::Second,
+            (false, true) => Protocol::Old,
+            (false, false) => Protocol::Usual,
+        };
+        self.visit.begin(head, &self.origin.node, protocol);
+    }
+
+    /// What has moved so far, without what the client sent ahead.
+    fn moved(&self) -> (u64, u64) {
+        let ahead = self.up.raw().len() as u64;
+        (self.wire.read().saturating_sub(ahead), self.wire.written())
+    }
+
+    /// The request goes on.
+    pub(crate) fn count(&mut self) {
+        let (read, written) = self.moved();
+        self.visit.moves(read, written);
+    }
+
+    /// The request is over, to the last byte.
+    fn end(&mut self) {
+        let (read, written) = self.moved();
+        self.visit.end(read, written);
     }
 
     /// Says one of our pages and closes, unless the client may go on.
     pub(crate) async fn say(&mut self, page: &Page, form: Form, close: bool, is_head: bool) -> After {
         let mut text = buffer::text();
         page.write(&mut text, form, close, is_head);
+        self.visit.own(page);
         let said = timeout(LAST_BYTES, wire::write_all(&mut self.wire, &text)).await;
         buffer::done_with(text);
         match said {
@@ -152,6 +186,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, origin: Origin) {
 /// Makes the handshake with a client that comes by TLS, and serves it by the protocol that both agree on.
 async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
     let handshake = timeout(worker.limits.head, Wire::tls(stream, Arc::clone(&worker.tls))).await;
+    worker.observer.edge.handshake(matches!(handshake, Ok(Ok(_))));
     let (mut wire, protocol) = match handshake {
         Ok(Ok(made)) => made,
         Ok(Err(error)) => return tracing::debug!(client = %origin.node, %error, "a handshake failed"),
@@ -176,12 +211,19 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
         let next = poll_fn(|cx| heads.poll(cx, &worker, &mut client, stopping.as_mut())).await;
         // Boxed, so that a connection without a request does not hold the room for one.
         let after = match next {
-            Some(Ok(asked)) => Box::pin(forward::answer(&worker, &mut client, asked)).await,
+            Some(Ok(asked)) => {
+                client.begin(&asked.head, asked.is_old);
+                Box::pin(forward::answer(&worker, &mut client, asked)).await
+            }
             Some(Err(refusal)) => {
+                client.begin(&[], false);
                 Box::pin(client.say(&Page::Refused(refusal), Form::Text, true, false)).await
             }
             None => return,
         };
+        if !matches!(after, After::Tunnel(_)) {
+            client.end();
+        }
         match after {
             After::Keep => (),
             After::Close => return client.wire.farewell(),

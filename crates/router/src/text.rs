@@ -46,24 +46,49 @@ pub(crate) fn date(out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
+/// A date of the calendar, in UTC.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Civil {
+    pub(crate) year: u64,
+    /// From 1.
+    pub(crate) month: u64,
+    /// From 1.
+    pub(crate) day: u64,
+    pub(crate) hour: u64,
+    pub(crate) minute: u64,
+    pub(crate) second: u64,
+}
+
+impl Civil {
+    /// So many seconds after the beginning of 1970.
+    pub(crate) fn of(seconds: u64) -> Self {
+        let (days, second) = (seconds / 86_400, seconds % 86_400);
+        // Howard Hinnant's days-to-civil: years begin in March, so that the leap day comes last.
+        let shifted = days + 719_468;
+        let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+        let of_year = of_era - (365 * year + year / 4 - year / 100);
+        let month = (5 * of_year + 2) / 153;
+        let day = of_year - (153 * month + 2) / 5 + 1;
+        let year = year + era * 400 + u64::from(month >= 10);
+        let month = (month + 2) % 12 + 1;
+        Self { year, month, day, hour: second / 3600, minute: second / 60 % 60, second: second % 60 }
+    }
+
+    /// `Jan`.
+    pub(crate) fn month_word(self) -> &'static str {
+        const MONTHS: [&str; 12] =
+            ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        usize::try_from(self.month).ok().and_then(|month| MONTHS.get(month - 1).copied()).unwrap_or("Jan")
+    }
+}
+
 fn date_of(seconds: u64) -> Date {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
-    // Howard Hinnant's days-to-civil: years begin in March, so that the leap day comes last.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let year = year + era * 400 + u64::from(month >= 10);
-    let name = |names: &[&'static str], at: u64| {
-        usize::try_from(at).ok().and_then(|at| names.get(at).copied()).unwrap_or("Jan")
-    };
-    let (week_day, month) = (name(&DAYS, days % 7), name(&MONTHS, (month + 2) % 12));
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    let week_day = usize::try_from(seconds / 86_400 % 7).ok().and_then(|day| DAYS.get(day)).unwrap_or(&"Thu");
+    let date = Civil::of(seconds);
+    let Civil { year, day, hour, minute, second, .. } = date;
+    let month = date.month_word();
     let text = format!("{week_day}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT");
     text.as_bytes().try_into().unwrap_or([b' '; 29])
 }

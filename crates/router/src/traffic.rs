@@ -3,6 +3,7 @@
 //! Counters outlive the table's mention of their environment: what left the table is still counted while it drains. Nothing here may block a
 //! request: the lock is taken when tables change and when counts are asked for, never on the way of a request.
 
+use crate::metrics::{Edge, Meter};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -11,7 +12,12 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use teal_core::{control::Traffic, id::EnvironmentId};
+use teal_core::{
+    control::Traffic,
+    id::EnvironmentId,
+    metrics::{Metrics, Served},
+    time::Time,
+};
 use tokio::sync::watch;
 
 /// Counts are still told for this long after nobody can reach the environment any more, so that whoever watched it sees the last ones.
@@ -20,6 +26,10 @@ const REMEMBERED: Duration = Duration::from_secs(600);
 /// One environment's counts.
 #[derive(Debug)]
 pub(crate) struct Counters {
+    /// Whose they are.
+    pub(crate) environment: EnvironmentId,
+    /// What clients got.
+    pub(crate) meter: Meter,
     in_flight: AtomicU64,
     upgraded: AtomicU64,
     requests: AtomicU64,
@@ -30,8 +40,10 @@ pub(crate) struct Counters {
 }
 
 impl Counters {
-    fn new() -> Self {
+    fn new(environment: EnvironmentId) -> Self {
         Self {
+            environment,
+            meter: Meter::default(),
             in_flight: AtomicU64::new(0),
             upgraded: AtomicU64::new(0),
             requests: AtomicU64::new(0),
@@ -119,6 +131,8 @@ impl Drop for Ticket {
 /// All counters, by environment.
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
+    /// What belongs to no environment.
+    pub(crate) edge: Arc<Edge>,
     environments: Mutex<BTreeMap<EnvironmentId, Entry>>,
 }
 
@@ -147,7 +161,7 @@ impl Registry {
         if let Some(entry) = all.get(environment) {
             return Arc::clone(&entry.counters);
         }
-        let counters = Arc::new(Counters::new());
+        let counters = Arc::new(Counters::new(environment.clone()));
         all.insert(environment.clone(), Entry { counters: Arc::clone(&counters), left: None });
         counters
     }
@@ -157,6 +171,19 @@ impl Registry {
         let mut all = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, entry| entry.is_worth_keeping(now));
         all.iter().map(|(id, entry)| (id.clone(), entry.counters.report())).collect()
+    }
+
+    /// Everything that is counted, at `at`, and forgets as [`Self::report`] does.
+    pub(crate) fn metrics(&self, at: Time, now: Instant) -> Metrics {
+        let mut all = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, entry| entry.is_worth_keeping(now));
+        let served = |counters: &Counters| {
+            let mut served = Served { traffic: counters.report(), ..Served::default() };
+            counters.meter.report(&mut served);
+            served
+        };
+        let environments = all.iter().map(|(id, entry)| (id.clone(), served(&entry.counters))).collect();
+        Metrics { at, since: self.edge.since(), edge: self.edge.report(), environments }
     }
 
     /// Tells everything that is in flight to this environment to end, spread over `span`.

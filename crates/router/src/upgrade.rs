@@ -71,7 +71,9 @@ impl Stream<'_> {
 pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
     let Tunnel { app: mut instance, early, websocket, cuts, counted } = tunnel;
     let mut app = Stream { early, wire: &mut instance };
-    let mut client = Stream { early: client.up.buffer.take(), wire: &mut client.wire };
+    let Client { up: lane, wire, visit, .. } = &mut client;
+    let open = websocket.then(|| visit.websocket());
+    let mut client = Stream { early: lane.buffer.take(), wire };
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
     let mut order = pin!(cut_ordered(cuts));
     let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
@@ -82,6 +84,7 @@ pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
         }
         let upward = up.poll(cx, &mut client, &mut app, u64::MAX);
         let downward = down.poll(cx, &mut app, &mut client, u64::MAX);
+        visit.moved(client.wire.read(), client.wire.written());
         match (upward, downward) {
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(false),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(false),
@@ -95,8 +98,9 @@ pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
     if cut.await && websocket {
         let _ = close(&mut client, &mut app, up, down).await;
     }
+    visit.end(client.wire.read(), client.wire.written());
     // Counted, and in its place, to the end.
-    drop(counted);
+    drop((counted, open));
 }
 
 /// Lets the app's present frame end, says 1012 to both sides, and waits for the client to close, each for a bounded time.

@@ -65,6 +65,11 @@ impl Wire {
         Self { carrier, written: 0, read: 0 }
     }
 
+    /// The other end is our own HTTP/2.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.carrier, Carrier::Stream(_))
+    }
+
     fn socket(&self) -> Option<&TcpStream> {
         match &self.carrier {
             Carrier::Tcp(stream) | Carrier::Tls(stream, _) => Some(stream),

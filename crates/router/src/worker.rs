@@ -4,10 +4,12 @@
 //! by the old table are counted, and its idle connections to withdrawn instances are closed.
 
 use crate::{
+    access::Log,
     announced,
     crowd::Crowd,
     error::Error,
     listeners::Sockets,
+    metrics::Observer,
     options::Limits,
     pool::Pool,
     serve::{self, Origin},
@@ -71,6 +73,8 @@ pub(crate) struct Plan {
     pub(crate) crowd: Arc<Crowd>,
     /// How many workers share the limits.
     pub(crate) workers: usize,
+    /// The access log, if there is one.
+    pub(crate) log: Option<Log>,
 }
 
 /// What the tasks of one worker share.
@@ -94,6 +98,8 @@ pub(crate) struct Worker {
     pub(crate) crowd: Arc<Crowd>,
     /// Cancelled when the worker takes no new connections, and answers each request as its connection's last.
     pub(crate) leaving: CancellationToken,
+    /// What it counts and logs with.
+    pub(crate) observer: Rc<Observer>,
     /// Cancelled when the worker takes no new requests.
     pub(crate) stopping: CancellationToken,
     /// Connections and upgraded streams.
@@ -135,13 +141,15 @@ pub(crate) fn start(plan: Plan, sockets: Sockets, number: usize) -> Result<Handl
     let runtime = runtime.map_err(failed("a worker's runtime"))?;
     let (orders, received) = mpsc::channel(64);
     let name = format!("worker-{number}");
-    let body = move || LocalSet::new().block_on(&runtime, run(plan, sockets, received));
+    let body = move || LocalSet::new().block_on(&runtime, run(plan, sockets, received, number));
     let thread = Builder::new().name(name).spawn(body).map_err(failed("a worker's thread"))?;
     Ok(Handle { orders, thread })
 }
 
-async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
+async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>, number: usize) {
     let limits = plan.limits;
+    let edge = Arc::clone(&plan.directory.traffic.edge);
+    let observer = Observer::new(number, edge, plan.trusted.clone(), plan.log);
     let worker = Rc::new(Worker {
         directory: plan.directory,
         certificates: plan.certificates,
@@ -151,6 +159,7 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
         proxy_protocol: plan.proxy_protocol,
         crowd: plan.crowd,
         leaving: CancellationToken::new(),
+        observer: Rc::new(observer),
         stopping: CancellationToken::new(),
         tasks: TaskTracker::new(),
         limits,
@@ -175,9 +184,12 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>) {
                 Some(Order::Rest) => worker.rest(),
                 Some(Order::End) | None => break,
             },
-            _ = sweep.tick() => worker.pool.sweep(),
             // Not before it was closed, that is, when nobody can come any more.
             () = worker.tasks.wait() => return,
+            _ = sweep.tick() => {
+                worker.pool.sweep();
+                worker.observer.tick();
+            }
         }
     }
     worker.rest();

@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
+use teal_core::access::LogForm;
 
 /// The whole file. An empty one is legal.
 #[derive(Debug, Clone, Deserialize)]
@@ -34,6 +35,10 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Connections that one client's address may have to the router at a time (IPv6: 64 bits of it), trusted proxies excepted; 0 is no limit.
     pub connections_per_client: u32,
+    /// How the router logs requests: `off`, `json` or `combined`.
+    pub access_log: LogForm,
+    /// Where it logs them; without it to its standard output.
+    pub access_log_file: Option<PathBuf>,
     /// The router's control socket; default: `router.sock` in `data`.
     pub router_control: Option<PathBuf>,
     /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
@@ -137,6 +142,8 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             connections_per_client: 0,
+            access_log: LogForm::Off,
+            access_log_file: None,
             router_control: None,
             runtime: "auto".into(),
             pool: "10.177.0.0/16".into(),

@@ -15,6 +15,7 @@ pub mod git;
 pub mod instancelog;
 pub mod keeper;
 pub mod log;
+mod metrics;
 pub mod notify;
 pub mod platform;
 pub mod probe;

@@ -5,6 +5,7 @@
 mod accounts;
 mod apps;
 mod settings;
+mod traffic;
 mod views;
 
 use crate::{

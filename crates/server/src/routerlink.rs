@@ -11,6 +11,7 @@ use teal_core::{
     certificate::{Certificate, Proof},
     control::{self, Reply, Request, Traffic},
     id::{AppId, EnvironmentId},
+    metrics::{self, Metrics},
     route::{AppRoute, Table},
 };
 use tokio::{
@@ -72,6 +73,7 @@ struct Connection {
     generation: u64,
     facts: RouterFacts,
     takes_certificates: bool,
+    counts: bool,
 }
 
 impl RouterLink {
@@ -150,6 +152,34 @@ impl RouterLink {
         }
     }
 
+    /// Everything that the router counts, and the generation of its table.
+    ///
+    /// # Errors
+    /// If the router cannot be reached, or is one that does not tell.
+    pub async fn metrics(&self) -> Result<(Metrics, u64), Error> {
+        let mut state = self.state.lock().await;
+        let state = &mut *state;
+        if !state.connect(&self.path).await?.counts {
+            // It may have given its place to one that counts, which a silent connection does not tell.
+            drop(hello(&mut state.connection).await);
+            if !state.connect(&self.path).await?.counts {
+                return Err(Error::Refused("it does not tell what it counts: upgrade it".into()));
+            }
+        }
+        let reply = match exchange(&mut state.connection, &Request::Metrics).await {
+            // As in `ask`: the router may have restarted, and asking once more is harmless.
+            Err(Error::Unreachable { .. }) if state.connect(&self.path).await?.counts => {
+                exchange(&mut state.connection, &Request::Metrics).await?
+            }
+            reply => reply?,
+        };
+        let generation = state.connection.as_ref().map_or(0, |connection| connection.generation);
+        match reply {
+            Reply::Metrics { metrics } => Ok((*metrics, generation)),
+            other => unexpected(&mut state.connection, other).and(Err(Error::Confused)),
+        }
+    }
+
     /// Closes what is left of an environment's connections, spread over a span.
     ///
     /// # Errors
@@ -210,7 +240,7 @@ async fn greet(path: &Path, slot: &mut Option<Connection>) -> Result<(), Error> 
     let stream =
         stream.map_err(|_| unreachable("time-out".into()))?.map_err(|e| unreachable(e.to_string()))?;
     let facts = RouterFacts { http: Vec::new(), pid: 0 };
-    *slot = Some(Connection { stream, generation: 0, facts, takes_certificates: false });
+    *slot = Some(Connection { stream, generation: 0, facts, takes_certificates: false, counts: false });
     hello(slot).await
 }
 
@@ -220,7 +250,9 @@ async fn hello(slot: &mut Option<Connection>) -> Result<(), Error> {
         Reply::Hello { generation, http, pid, capabilities, .. } => {
             let connection = slot.as_mut().ok_or(Error::Confused)?;
             (connection.generation, connection.facts) = (generation, RouterFacts { http, pid });
-            connection.takes_certificates = capabilities.iter().any(|name| name == CERTIFICATES);
+            let can = |capability: &str| capabilities.iter().any(|name| name == capability);
+            (connection.takes_certificates, connection.counts) =
+                (can(CERTIFICATES), can(metrics::CAPABILITY));
             Ok(())
         }
         other => unexpected(slot, other),

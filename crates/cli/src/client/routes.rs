@@ -10,6 +10,7 @@ use teal_core::{
         NewToken, StatusView, TokenView, UserView, VariableView, WhoAmI,
     },
     id::DeploymentId,
+    traffic::TrafficView,
 };
 
 impl Client {
@@ -102,6 +103,14 @@ impl Client {
         changes: &BTreeMap<String, Value>,
     ) -> Result<BTreeMap<String, Value>> {
         self.send("PATCH", &of(name, "/config"), changes)
+    }
+
+    /// What moves through one app, or through all: the answer comes after the second that it is about.
+    pub(crate) fn traffic(&self, app: Option<&str>) -> Result<Vec<TrafficView>> {
+        match app {
+            Some(name) => self.get(&of(name, "/traffic")),
+            None => self.get("traffic"),
+        }
     }
 
     /// All users.

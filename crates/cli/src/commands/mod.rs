@@ -17,5 +17,6 @@ pub(crate) mod man;
 pub(crate) mod notify;
 pub(crate) mod status;
 pub(crate) mod tokens;
+pub(crate) mod top;
 pub(crate) mod users;
 pub(crate) mod wait;

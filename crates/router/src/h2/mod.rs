@@ -11,6 +11,7 @@ mod stall;
 pub(crate) use pipe::Pipe;
 
 use crate::{
+    metrics::Own,
     serve::{self, Client, Origin},
     wire::Wire,
     worker::Worker,
@@ -75,6 +76,7 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
     let Some((inbound, is_head)) = request::translated(request) else {
+        worker.observer.edge.unrouted(Own::Refused);
         return Ok(Answer::refusal(StatusCode::BAD_REQUEST));
     };
     let outbound = Outbound::new(is_head);

@@ -1,10 +1,12 @@
 //! The router as a whole on loopback: real sockets, in-process routers on free ports, one binary so that it is linked once.
 
+mod accesslog;
 mod app;
 mod autobahn;
 mod bodies;
 mod client;
 mod control;
+mod counts;
 mod edges;
 mod engine;
 mod fallback;

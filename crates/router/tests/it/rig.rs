@@ -11,6 +11,7 @@ use std::{
 use teal_core::{
     control::{Reply, Request, Traffic, VERSION, encode},
     id::EnvironmentId,
+    metrics::{Metrics, Served},
     route::{AppRoute, Backend, Colour, Table, Target},
 };
 use teal_router::{Options, Router};
@@ -113,6 +114,20 @@ impl Control {
             Reply::Traffic { environments, .. } => environments,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Everything that is counted.
+    pub(crate) fn metrics(&mut self) -> Metrics {
+        match self.ask(&Request::Metrics) {
+            Reply::Metrics { metrics } => *metrics,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What clients got from one environment; nothing if it is not counted.
+    pub(crate) fn served(&mut self, environment: &str) -> Served {
+        let environment: EnvironmentId = environment.parse().expect("legal");
+        self.metrics().environments.remove(&environment).unwrap_or_default()
     }
 
     /// One environment's counts; all zero if it has none.

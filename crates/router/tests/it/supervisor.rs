@@ -15,8 +15,11 @@ use std::{
     process::{Child, Command, Stdio},
     thread::spawn,
 };
-use teal_core::control::{Reply, Request, VERSION};
-use teal_router::{Options, Ready};
+use teal_core::{
+    access::LogForm,
+    control::{Reply, Request, VERSION},
+};
+use teal_router::{AccessLog, Options, Ready};
 
 /// Names the directory; set in the processes that the tests start, and only there.
 const PLACE: &str = "TEAL_TEST_ROUTER";
@@ -47,6 +50,7 @@ fn worker_process() {
     let mut options = everywhere(&place);
     options.inherited = true;
     options.ready = Ready::File(place.join("ready"));
+    options.access_log = AccessLog { form: LogForm::Json, file: Some(place.join("access.log")) };
     teal_router::run(options).expect("runs");
 }
 
@@ -180,4 +184,27 @@ fn the_supervisor_has_a_session_of_its_own() {
     let supervised = Supervised::start();
     let pid = Pid::from_raw(supervised.pid());
     assert_eq!(nix::unistd::getsid(Some(pid)).expect("a session"), pid);
+}
+
+#[test]
+fn a_hangup_ends_nobody_and_the_log_goes_on_in_a_new_file() {
+    let mut supervised = Supervised::start();
+    let app = App::version("one");
+    let address = supervised.wait_for_worker();
+    Control::connect(&supervised.place().join("control")).replace(vec![route("e-1", &[app.address])]);
+    let (log, old) = (supervised.place().join("access.log"), supervised.place().join("old.log"));
+    let has = |file: &Path, path: &str| std::fs::read_to_string(file).is_ok_and(|text| text.contains(path));
+    let mut client = Client::connect(address).expect("connects");
+    client.get("/before").expect("an answer");
+    until("the first line is written", || has(&log, "/before"));
+    std::fs::rename(&log, &old).expect("renames");
+    let (supervisor, worker) = (Pid::from_raw(supervised.pid()), Pid::from_raw(supervised.worker()));
+    kill(worker, Signal::SIGHUP).expect("told");
+    kill(supervisor, Signal::SIGHUP).expect("told");
+    // On the same connection: the worker is still the same.
+    client.get("/after").expect("an answer");
+    until("the second line is in a new file", || has(&log, "/after"));
+    assert!(!has(&old, "/after") && !has(&log, "/before"));
+    kill(supervisor, Signal::SIGTERM).expect("told");
+    assert!(supervised.supervisor.wait().expect("ends").success());
 }

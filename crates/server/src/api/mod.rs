@@ -16,6 +16,7 @@ mod settings;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 pub(crate) use access::{Caller, Peer, Proof, authenticate, no_csrf, session_of};
 pub(crate) use deployments::read as read_log;
@@ -61,7 +62,9 @@ pub fn router(platform: Platform) -> Router {
         Web { platform, sessions: Arc::new(sessions), failures: Arc::default(), streams: Streams::default() };
     let (api, document) = routes().split_for_parts();
     let text: Arc<str> = document::render(&document).into();
-    let api = api.route_layer(from_fn_with_state(web.clone(), access::require));
+    let api = api
+        .route("/metrics", get(traffic::metrics))
+        .route_layer(from_fn_with_state(web.clone(), access::require));
     Router::new()
         .merge(api)
         .route("/api/openapi.json", get(move || document::serve(text.clone())))
@@ -84,6 +87,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(apps::activity))
         .routes(routes!(apps::events))
         .routes(routes!(apps::act))
+        .routes(routes!(traffic::app_traffic))
         .routes(routes!(deployments::show))
         .routes(routes!(deployments::log))
         .routes(routes!(settings::variables, settings::set_variables))
@@ -91,6 +95,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(settings::certificates))
         .routes(routes!(settings::config, settings::set_config));
     let server = OpenApiRouter::new()
+        .routes(routes!(traffic::all_traffic))
         .routes(routes!(people::whoami))
         .routes(routes!(people::users, people::set_user))
         .routes(routes!(people::remove_user))

@@ -4,6 +4,7 @@
 mod console;
 mod lab;
 mod streams;
+mod traffic;
 
 use axum::http::StatusCode;
 use lab::{Lab, json};

@@ -4,11 +4,13 @@
 
 mod accounts;
 mod apps;
+mod census;
 mod certificates;
 mod mails;
 mod rows;
 
 pub use apps::{AppRow, Variables};
+pub use census::Ends;
 pub use certificates::{CertificateRow, Held, Order};
 pub use mails::QueuedMail;
 pub use rows::Commit;

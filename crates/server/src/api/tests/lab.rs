@@ -36,8 +36,9 @@ pub(super) const SECRET: &str = "teal_0123456789abcdefghijklmnopqrstuvwxyz";
 
 pub(super) struct Lab {
     pub(super) platform: Platform,
+    pub(super) store: Store,
     router: Router,
-    _directory: tempfile::TempDir,
+    pub(super) directory: tempfile::TempDir,
 }
 
 impl Lab {
@@ -53,11 +54,11 @@ impl Lab {
             .await
             .expect("token");
         let runtime = Any::Process(Process::open(process::Config::new(data)).expect("runtime"));
-        let world = crate::start::world(Arc::new(config), store, runtime, "/proc/self/exe".into())
+        let world = crate::start::world(Arc::new(config), store.clone(), runtime, "/proc/self/exe".into())
             .await
             .expect("world");
         let platform = Platform::new(world.clone(), Driver::new(world), Vec::new());
-        Self { router: super::super::router(platform.clone()), platform, _directory: directory }
+        Self { router: super::super::router(platform.clone()), platform, store, directory }
     }
 
     pub(super) async fn with_app(name: &str) -> Self {
