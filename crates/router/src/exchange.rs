@@ -3,9 +3,9 @@
 
 use crate::{
     asked::{Asked, Protocol},
-    buffer::{self, LARGE},
+    buffer::{self, LARGE, MUCH},
     codec::{
-        Refusal,
+        Framing, Refusal,
         head::{Response, Space},
         scan::Scan,
     },
@@ -111,10 +111,10 @@ impl<'a> Exchange<'a> {
             patience: Patience::new(now, &worker.limits, client.wire.read()),
             client,
             asked,
+            down: Lane::expecting(app.large),
             app: Some(app),
             counted: Some(counted),
             upload: Upload::Going,
-            down: Lane::new(),
             scan: Scan::default(),
             interims: 0,
             expecting: asked.expects.then_some(now + EXPECTING),
@@ -255,7 +255,7 @@ impl<'a> Exchange<'a> {
             self.interim(&answer, head)?;
         } else {
             let trailers = self.asked.trailers;
-            let chunked = onward.framing == crate::codec::Framing::Chunked;
+            let chunked = onward.framing == Framing::Chunked;
             self.down.start(head, answer.framing, chunked, trailers);
             self.onward = Some(onward);
         }
@@ -285,6 +285,9 @@ impl<'a> Exchange<'a> {
         self.patience.answered(now);
         self.client.visit.answered(answer.status, now);
         (self.endless, self.keep) = (answer.endless, answer.keep);
+        if let Some(app) = &mut self.app {
+            app.large = matches!(answer.framing, Framing::Length(length) if length > MUCH);
+        }
         if let (Some(app), Some(keep)) = (&mut self.app, answer.keep_for) {
             app.keep = keep.saturating_sub(CLOSING).min(MAX_KEEP);
         }
@@ -396,7 +399,7 @@ impl<'a> Exchange<'a> {
 
     /// The client must not take what it has for the whole.
     fn break_off(&self) -> After {
-        let until_close = crate::codec::Framing::UntilClose;
+        let until_close = Framing::UntilClose;
         if self.onward.is_some_and(|onward| onward.framing == until_close) {
             After::Reset
         } else {

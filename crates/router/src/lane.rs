@@ -30,6 +30,8 @@ pub(crate) enum Broke {
 pub(crate) struct Lane {
     /// What was read; raw bytes in it may belong to what follows the body.
     pub(crate) buffer: Option<Buffer>,
+    /// Much is expected before its length is known.
+    large: bool,
     body: Body,
     chunked: bool,
     trailers: bool,
@@ -46,6 +48,7 @@ impl Lane {
     pub(crate) fn new() -> Self {
         Self {
             buffer: None,
+            large: false,
             body: Body::new(Framing::None),
             chunked: false,
             trailers: false,
@@ -54,6 +57,13 @@ impl Lane {
             sent: 0,
             ended: true,
         }
+    }
+
+    /// The same, in which much is expected.
+    pub(crate) fn expecting(large: bool) -> Self {
+        let mut lane = Self::new();
+        lane.large = large;
+        lane
     }
 
     /// What was read and not looked at yet.
@@ -213,7 +223,7 @@ impl Lane {
 
     /// Reads more from `from`; 0 is the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, from: &mut Wire) -> Poll<io::Result<usize>> {
-        from.poll_fill(cx, &mut self.buffer, self.body.left() > MUCH)
+        from.poll_fill(cx, &mut self.buffer, self.large || self.body.left() > MUCH)
     }
 
     /// Goes on until the body has arrived, ready then; `keep`: a head without a body is kept for another attempt.

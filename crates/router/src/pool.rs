@@ -22,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) wire: Wire,
     /// It has answered a request before: the peer may be closing it at this very moment.
     pub(crate) reused: bool,
+    /// Its last answer was a large one: the next one is expected to be, too, and read in large pieces from the beginning.
+    pub(crate) large: bool,
     /// How long the peer keeps it when idle, as far as we know.
     pub(crate) keep: Duration,
     peer: Arc<Peer>,
@@ -100,6 +102,7 @@ impl Pool {
         let stream = tokio::time::timeout(self.connect, TcpStream::connect(peer.address())).await??;
         stream.set_nodelay(true)?;
         let wire = Wire::new(stream);
-        Ok(Connection { wire, reused: false, keep: self.keep, peer: Arc::clone(peer), used: Instant::now() })
+        let (peer, used) = (Arc::clone(peer), Instant::now());
+        Ok(Connection { wire, reused: false, large: false, keep: self.keep, peer, used })
     }
 }

@@ -25,9 +25,6 @@ const LINGER: Duration = Duration::from_secs(60);
 /// A cut WebSocket: how long its present frame may take, and then the client's own close.
 const LAST_FRAME: Duration = Duration::from_secs(2);
 
-/// What is read at once.
-const CHUNK: usize = 16 * 1024;
-
 /// What an upgraded connection goes on with, besides its client.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
@@ -192,11 +189,13 @@ impl Flow {
             }
             return Poll::Ready(Ok(true));
         }
-        let mut chunk = [0; CHUNK];
-        let most = usize::try_from(most).unwrap_or(CHUNK).min(CHUNK);
-        let count = ready!(from.poll_read(cx, &mut chunk[..most]))?;
+        // From the shelf: clean room on the stack would have to be cleaned at each look.
+        let mut chunk = Buffer::take(false);
+        let room = chunk.room(false);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
+        let count = ready!(from.poll_read(cx, &mut room[..most]))?;
         self.ended = count == 0;
-        self.offer(cx, to, &chunk[..count])?;
+        self.offer(cx, to, &room[..count])?;
         Poll::Ready(Ok(false))
     }
 
