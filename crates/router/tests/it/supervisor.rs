@@ -201,6 +201,7 @@ fn a_hangup_ends_nobody_and_the_log_goes_on_in_a_new_file() {
     let (supervisor, worker) = (Pid::from_raw(supervised.pid()), Pid::from_raw(supervised.worker()));
     kill(worker, Signal::SIGHUP).expect("told");
     kill(supervisor, Signal::SIGHUP).expect("told");
+    until("a new file is begun", || log.exists());
     // On the same connection: the worker is still the same.
     client.get("/after").expect("an answer");
     until("the second line is in a new file", || has(&log, "/after"));
