@@ -199,18 +199,20 @@ fn a_retired_worker_follows_the_table_counts_and_ends_with_its_last_client() {
     upgrade(&mut supervised);
     let mut server = control(&supervised);
     assert_eq!(server.counts("e-echo").upgraded, 2, "of the one before the one before");
+    assert_eq!((server.served("e-echo").websockets, server.served("e-1").answers[1]), (2, 1));
     server.change(Some(route("e-2", &[two.address])));
     let answer = silent.get("/").expect("the old connection still serves");
     assert_eq!(version(&answer), 2, "by the table of now");
     assert_eq!(answer.headers.get("connection").map(String::as_str), Some("close"));
     assert_eq!(open(), 7);
-    assert_eq!(server.counts("e-2").requests, 1);
+    assert_eq!((server.counts("e-2").requests, server.served("e-2").answers[1]), (1, 1));
     server.cut("e-echo", 0);
     assert_eq!(closed(&mut cut).map(|frame| frame.code.into()), Some(1012_u16));
     drop(open);
     until("the retired worker ends", || !Path::new(&format!("/proc/{old}")).exists());
-    assert_eq!(server.counts("e-echo").upgraded, 0);
+    assert_eq!((server.counts("e-echo").upgraded, server.served("e-echo").websockets), (0, 0));
     assert_eq!(version(&get(http, "/")), 2);
+    assert_eq!(server.served("e-2").answers[1], 2, "no count began anew");
 }
 
 #[test]
