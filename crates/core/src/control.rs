@@ -114,6 +114,9 @@ pub enum Reply {
         at: Time,
         /// By environment.
         environments: BTreeMap<EnvironmentId, Traffic>,
+        /// TCP ports that the table names and that cannot be opened at present.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        troubles: Vec<PortTrouble>,
     },
     /// Everything that is counted.
     Metrics {
@@ -125,6 +128,15 @@ pub enum Reply {
         /// Why, in a sentence.
         reason: String,
     },
+}
+
+/// A TCP port that the router cannot open. It tries again by itself; all other routes work meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortTrouble {
+    /// The port.
+    pub port: u16,
+    /// Why, and what to do.
+    pub why: String,
 }
 
 /// Counts of one environment, since the router's start unless they say "in flight".

@@ -62,6 +62,12 @@ pub struct AppRoute {
     /// The same for one client's address.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub max_requests_per_client: u32,
+    /// A public port of the router's whose streams are this app's, byte by byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp_port: Option<u16>,
+    /// The app ends TLS itself: handshakes for its domains go on to it as they came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tls_passthrough: bool,
     /// The live environment; `None` says why in `absent`.
     pub live: Option<Target>,
     /// The standby, while the live one bakes: takes requests that the live one refused before a byte was sent.

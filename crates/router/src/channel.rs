@@ -34,11 +34,21 @@ pub(crate) enum Command {
         plain: usize,
         /// Another worker serves at present.
         heir: bool,
+        /// How many of the others are for TLS; what is left is for TCP ports. Without it all others are.
+        #[serde(default)]
+        tls: Option<usize>,
+        /// The supervisor keeps TCP ports that it is told of.
+        #[serde(default)]
+        keeps: bool,
     },
     /// Give table and control socket away, and obey the one at the other end of the stream that comes along.
     Yield,
-    /// Take them; the stream that comes along leads to the one that had them.
-    Take,
+    /// Take them. The last descriptor that comes along is a stream to the one that had them, those before it are the sockets of TCP ports.
+    Take {
+        /// The supervisor keeps TCP ports that it is told of.
+        #[serde(default)]
+        keeps: bool,
+    },
     /// Nobody took them: have them again.
     Keep,
     /// Another one serves: accept nobody any more, end when the last client is gone.
@@ -68,6 +78,13 @@ pub(crate) enum Report {
     Kept,
     /// A retired worker has no client left.
     Finished,
+    /// A TCP port was opened: its sockets come along, to be handed to every later worker. Only told to a supervisor that keeps them.
+    Opened,
+    /// Nobody needs a TCP port any more.
+    Closed {
+        /// The port.
+        port: u16,
+    },
     /// What was ordered last cannot be done.
     Failed {
         /// Why.
@@ -81,7 +98,7 @@ pub(crate) enum Report {
 pub(crate) enum Estate {
     /// The listening sockets, plain ones first.
     Sockets {
-        /// How many of them are for plain HTTP.
+        /// How many of them are for plain HTTP; the others are for TLS.
         plain: usize,
     },
     /// A worker; its channel comes along.
@@ -94,7 +111,7 @@ pub(crate) enum Estate {
         #[serde(default)]
         finished: bool,
     },
-    /// That was all.
+    /// That was all; the sockets of TCP ports come along, where an older program does not look for them.
     End,
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Starts one with the sockets in its standard input.
+    /// Starts one with the sockets in its standard input. An heir gets those of TCP ports when it takes over.
     pub(crate) async fn start(
         program: &Path,
         argv: &[OsString],
@@ -45,7 +45,12 @@ impl Child {
     ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
         let channel = Channel::new(ours)?;
-        channel.send(&Command::Serve { plain: sockets.http.len(), heir }, &sockets.fds()).await?;
+        let (plain, tls) = (sockets.http.len(), Some(sockets.https.len()));
+        let mut fds = sockets.fds();
+        if !heir {
+            fds.extend(sockets.tcp_fds());
+        }
+        channel.send(&Command::Serve { plain, heir, tls, keeps: true }, &fds).await?;
         let child = process::Command::new(program).args(argv).stdin(Stdio::from(theirs)).spawn()?;
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         Ok(Self { pid: Pid::from_raw(pid), channel, retired: None, finished: false })
@@ -57,10 +62,10 @@ impl Child {
         Ok(Self { pid: Pid::from_raw(pid), channel: Channel::new(end)?, retired, finished: false })
     }
 
-    /// Its next report; nothing if it is gone. May be abandoned.
-    pub(crate) async fn hear(&self) -> Option<Report> {
+    /// Its next report, with what came along; nothing if it is gone. May be abandoned.
+    pub(crate) async fn hear(&self) -> Option<(Report, Vec<OwnedFd>)> {
         match self.channel.hear().await {
-            Ok(heard) => heard.map(|(report, _)| report),
+            Ok(heard) => heard,
             Err(error) => {
                 tracing::error!(pid = self.pid.as_raw(), %error, "a worker's report cannot be understood");
                 None
@@ -75,18 +80,23 @@ impl Child {
         }
     }
 
-    /// Waits for one report and no other.
+    /// Waits for one report and no other; `sockets` keep up with the TCP ports that it speaks of before.
     ///
     /// # Errors
     /// Why it did not come, in words.
-    pub(crate) async fn expect(&self, wanted: &Report, within: Duration) -> Result<(), String> {
+    pub(crate) async fn expect(
+        &self,
+        wanted: &Report,
+        within: Duration,
+        sockets: &mut Sockets,
+    ) -> Result<(), String> {
         let patient = async {
             loop {
                 match self.hear().await {
-                    Some(report) if report == *wanted => return Ok(()),
-                    Some(Report::Failed { why }) => return Err(why),
-                    // Somebody asks again for what is under way.
-                    Some(_) => (),
+                    Some((report, _)) if report == *wanted => return Ok(()),
+                    Some((Report::Failed { why }, _)) => return Err(why),
+                    // Or somebody asks again for what is under way.
+                    Some((report, fds)) => sockets.note(&report, fds),
                     None => return Err("it ended; the log says why".to_owned()),
                 }
             }

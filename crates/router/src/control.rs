@@ -27,6 +27,9 @@ use tokio::{
 /// Connections at a time.
 const MAX_PEERS: usize = 16;
 
+/// How often a TCP port that could not be opened is tried again.
+const MEND: Duration = Duration::from_secs(1);
+
 /// How a turn went.
 pub(crate) type Done = oneshot::Sender<Result<(), String>>;
 
@@ -81,7 +84,7 @@ impl Drop for Handle {
     }
 }
 
-/// Starts the thread that serves the socket `path`; `link` leads to the router that had it before.
+/// Starts the thread that serves the socket `path`, and returns when TCP ports are open; `link` leads to the router that had it before.
 pub(crate) fn start(path: PathBuf, keeper: Keeper, link: Option<net::UnixStream>) -> Result<Handle, Error> {
     let failed = |part| move |source| Error::Start { part, source };
     let runtime = runtime()?;
@@ -92,11 +95,14 @@ pub(crate) fn start(path: PathBuf, keeper: Keeper, link: Option<net::UnixStream>
         let link = link.map(adopt).transpose().map_err(failed("the link to the old worker"))?;
         (bind(&path)?, link)
     };
+    let (open, opened) = std::sync::mpsc::channel();
     let body = move || {
-        let serving = Control::new(path, keeper, gone).serve(listener, link, turned);
+        let serving = Control::new(path, keeper, gone).serve(listener, link, turned, open);
         LocalSet::new().block_on(&runtime, serving);
     };
     let thread = Builder::new().name("control".into()).spawn(body).map_err(failed("the control thread"))?;
+    // An error is the thread's end, which its handle tells.
+    let _ = opened.recv();
     Ok(Handle { turns: Some(turns), abandoned, thread: Some(thread) })
 }
 
@@ -126,10 +132,14 @@ impl Control {
         listener: net::UnixListener,
         link: Option<UnixStream>,
         mut turns: mpsc::Receiver<Turn>,
+        open: std::sync::mpsc::Sender<()>,
     ) {
+        self.keeper.lock().await.follow_ports().await;
+        let _ = open.send(());
         if let Some(link) = link {
             self.keeper.lock().await.follow(link).await;
         }
+        tokio::task::spawn_local(mend(Rc::clone(&self.keeper)));
         let mut listener = listen(listener);
         let mut master = None;
         loop {
@@ -200,7 +210,16 @@ impl Control {
         let keeper = &mut *keeper;
         keeper.directory.release();
         keeper.place.take_back(&keeper.table)?;
+        keeper.follow_ports().await;
         bind(&self.path)
+    }
+}
+
+/// Ends with the thread.
+async fn mend(keeper: Rc<Mutex<Keeper>>) {
+    loop {
+        tokio::time::sleep(MEND).await;
+        keeper.lock().await.mend_ports().await;
     }
 }
 

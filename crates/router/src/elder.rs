@@ -117,7 +117,8 @@ mod tests {
 
     async fn serve(mut end: UnixStream, counts: Counts) {
         frame::read(&mut end, 1 << 16).await.expect("a question");
-        let reply = Reply::Traffic { at: teal_core::time::Time(1), environments: counts };
+        let reply =
+            Reply::Traffic { at: teal_core::time::Time(1), environments: counts, troubles: Vec::new() };
         frame::write(&mut end, &reply).await.expect("answers");
     }
 

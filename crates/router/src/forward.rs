@@ -5,7 +5,7 @@
 
 use crate::{
     asked::{self, Asked},
-    codec::Framing,
+    codec::{Framing, Refusal},
     crowd::Full,
     exchange::{Exchange, Fault},
     pages::Page,
@@ -25,10 +25,10 @@ use std::{
 };
 
 /// Instances that one request is offered to, at most.
-const MAX_TRIED: usize = 8;
+pub(crate) const MAX_TRIED: usize = 8;
 
 /// An instance that let us wait for a connection in vain is tried last for this long.
-const AVOIDED: Duration = Duration::from_secs(2);
+pub(crate) const AVOIDED: Duration = Duration::from_secs(2);
 
 /// Answers one request. Every failure before the answer has begun is a page.
 pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Asked) -> After {
@@ -87,11 +87,14 @@ impl Journey<'_> {
             let app = found.map_err(Page::Refused)?;
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
             if app.held {
-                self.worker.directory.released(&self.asked.domain, target).await;
+                self.worker.directory.released_host(&self.asked.domain, target).await;
                 continue;
             }
             self.client.visit.routed(&app.name);
-            if app.force_https && self.asked.is_clear {
+            if app.passes && !self.asked.is_clear {
+                return Err(Page::Refused(Refusal::Misdirected));
+            }
+            if (app.force_https || app.passes) && self.asked.is_clear {
                 return Err(Page::Secure(self.asked.by_tls(self.client.up.head())));
             }
             let now = self.worker.directory.now();

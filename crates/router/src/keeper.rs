@@ -6,6 +6,7 @@ use crate::{
     elder::Elder,
     error::{self, Error},
     place::Place,
+    ports::Ports,
     router::Ask,
     state::Given,
     table::{self, Directory},
@@ -46,6 +47,8 @@ pub(crate) struct Keeper {
     pub(crate) table: Table,
     pub(crate) directory: Arc<Directory>,
     pub(crate) certificates: Arc<Certificates>,
+    /// Open TCP ports.
+    pub(crate) ports: Ports,
     pub(crate) workers: Vec<mpsc::Sender<Order>>,
     pub(crate) http: Vec<SocketAddr>,
     pub(crate) https: Vec<SocketAddr>,
@@ -56,11 +59,13 @@ pub(crate) struct Keeper {
 impl Keeper {
     async fn replace(&mut self, table: Table) -> Result<(), Error> {
         table.apps.iter().try_for_each(|(id, route)| table::check(id, route)).map_err(Error::Table)?;
+        table::check_ports(table.apps.iter(), |_| None).map_err(Error::Table)?;
         self.place.save(&table)?;
         let differ = difference(&self.table, &table);
         self.table = table;
         self.elder.tell(&Request::Hold { apps: differ }).await;
         self.directory.replace(&self.table);
+        self.follow_ports().await;
         self.elder.tell(&Request::Replace { table: self.table.clone() }).await;
         self.settle().await
     }
@@ -84,7 +89,7 @@ impl Keeper {
     async fn traffic(&mut self) -> Reply {
         let mut environments = self.directory.traffic.report(Instant::now());
         self.elder.add_to(&mut environments).await;
-        Reply::Traffic { at: now(), environments }
+        Reply::Traffic { at: now(), environments, troubles: self.ports.troubles() }
     }
 
     async fn metrics(&mut self) -> Reply {
@@ -114,10 +119,10 @@ impl Keeper {
             let now = self.table.generation;
             return Err(Error::Table(format!("generation {generation} does not follow {now}")));
         }
-        let routes = apps.iter().filter_map(|(id, route)| Some((id, route.as_ref()?)));
-        for (id, route) in routes {
-            table::check(id, route).map_err(Error::Table)?;
-        }
+        let routes = || apps.iter().filter_map(|(id, route)| Some((id, route.as_ref()?)));
+        routes().try_for_each(|(id, route)| table::check(id, route)).map_err(Error::Table)?;
+        let others = |port| self.directory.owner(port).filter(|owner| !apps.contains_key(owner));
+        table::check_ports(routes(), others).map_err(Error::Table)?;
         let before = std::mem::replace(&mut self.table.generation, generation);
         let ids: Vec<AppId> = apps.keys().cloned().collect();
         let old = self.put(apps);
@@ -129,8 +134,23 @@ impl Keeper {
         // While clients of the elder wait, nobody can see the old route after the new one.
         self.elder.tell(&Request::Hold { apps: ids.clone() }).await;
         self.directory.change(ids.iter().map(|id| (id, self.table.apps.get(id))));
+        self.follow_ports().await;
         self.hand_on(before, ids).await;
         self.settle().await
+    }
+
+    /// Opens the TCP ports that the table names, and closes all others, if that is this router's business.
+    pub(crate) async fn follow_ports(&mut self) {
+        if !self.place.is_given_away() {
+            self.ports.follow(&self.directory.ports()).await;
+        }
+    }
+
+    /// Tries again what could not be opened.
+    pub(crate) async fn mend_ports(&mut self) {
+        if self.ports.has_troubles() {
+            self.follow_ports().await;
+        }
     }
 
     /// The elder's table becomes what this one's is.
@@ -268,6 +288,7 @@ mod tests {
             table: Table::default(),
             directory: Arc::new(Directory::new(Key::new(b"secret"))),
             certificates: Arc::default(),
+            ports: Ports::new(&[], Vec::new(), Vec::new(), None),
             workers: Vec::new(),
             http: Vec::new(),
             https: Vec::new(),
@@ -319,7 +340,7 @@ mod tests {
         keeper.reply(Request::Hold { apps: vec!["a-1".parse().expect("legal")] }).await;
         let directory = Arc::clone(&keeper.directory);
         let mut waiting = tokio::spawn(async move {
-            directory.released("shop.test", b"/").await;
+            directory.released_host("shop.test", b"/").await;
             directory.find("shop.test", b"/").expect("certain").expect("an app").name.clone()
         });
         tokio::select! {

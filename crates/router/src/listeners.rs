@@ -2,8 +2,9 @@
 //!
 //! Each address has one socket for each worker thread (`SO_REUSEPORT`), so that threads do not wake each other for one client. Who takes them over must serve
 //! all of them: a socket that nobody accepts from would keep its share of the clients waiting.
+//! TCP ports of apps are opened later, by the worker that the table tells of them ([`crate::ports`]); each has one socket.
 
-use crate::{channel::MAX_FDS, error::Error};
+use crate::{channel::MAX_FDS, channel::Report, error::Error};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use std::{
     io,
@@ -18,6 +19,9 @@ const QUEUE: i32 = 4096;
 /// A client that has been silent for this long is asked by the kernel whether it is there.
 const ASKED: Duration = Duration::from_secs(60);
 
+/// Sockets for TCP ports of apps: as many as fit into one message beside all others.
+pub(crate) const MAX_TCP: usize = 128;
+
 /// All listening sockets of a router.
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
@@ -25,6 +29,8 @@ pub(crate) struct Sockets {
     pub(crate) http: Vec<TcpListener>,
     /// For TLS.
     pub(crate) https: Vec<TcpListener>,
+    /// TCP ports of apps.
+    pub(crate) tcp: Vec<TcpListener>,
 }
 
 impl Sockets {
@@ -34,26 +40,45 @@ impl Sockets {
         if addresses == 0 {
             return Err(Error::NoAddress);
         }
-        if addresses > MAX_FDS {
-            return Err(Error::Addresses { most: MAX_FDS });
+        let most = MAX_FDS - MAX_TCP;
+        if addresses > most {
+            return Err(Error::Addresses { most });
         }
-        let share = share.clamp(1, MAX_FDS / addresses);
-        Ok(Self { http: bind(http, share)?, https: bind(https, share)? })
+        let share = share.clamp(1, most / addresses);
+        Ok(Self { http: bind(http, share)?, https: bind(https, share)?, tcp: Vec::new() })
     }
 
-    /// The sockets that came over a channel, `plain` of them for plain HTTP.
-    pub(crate) fn of(fds: Vec<OwnedFd>, plain: usize) -> io::Result<Self> {
-        if fds.is_empty() || plain > fds.len() {
+    /// The sockets that came over a channel: `plain` of them for plain HTTP, then `tls`, or all that are left, then TCP ports.
+    pub(crate) fn of(fds: Vec<OwnedFd>, plain: usize, tls: Option<usize>) -> io::Result<Self> {
+        let tls = tls.unwrap_or_else(|| fds.len().saturating_sub(plain));
+        if fds.is_empty() || plain.saturating_add(tls) > fds.len() {
             return Err(io::Error::other("the listening sockets are not complete"));
         }
         let mut http: Vec<TcpListener> = fds.into_iter().map(TcpListener::from).collect();
-        let https = http.split_off(plain);
-        Ok(Self { http, https })
+        let mut https = http.split_off(plain);
+        let tcp = https.split_off(tls);
+        Ok(Self { http, https, tcp })
     }
 
-    /// All of them as they go over a channel, plain ones first.
+    /// Those of the operator's addresses as they go over a channel, plain ones first.
     pub(crate) fn fds(&self) -> Vec<BorrowedFd<'_>> {
         self.http.iter().chain(&self.https).map(AsFd::as_fd).collect()
+    }
+
+    /// Those of TCP ports.
+    pub(crate) fn tcp_fds(&self) -> Vec<BorrowedFd<'_>> {
+        self.tcp.iter().map(AsFd::as_fd).collect()
+    }
+
+    /// Keeps what a worker has opened, closes what it has closed. Everything else is none of the sockets' business.
+    pub(crate) fn note(&mut self, report: &Report, fds: Vec<OwnedFd>) {
+        match report {
+            Report::Opened if self.tcp.len() + fds.len() <= MAX_TCP => {
+                self.tcp.extend(fds.into_iter().map(TcpListener::from));
+            }
+            Report::Closed { port } => self.tcp.retain(|listener| port_of(listener) != Some(*port)),
+            _ => (),
+        }
     }
 
     /// Deals them out to `count` workers: each socket to one of them, and one at least of each address to each as long as there are enough.
@@ -88,7 +113,13 @@ fn deal(
     Ok(())
 }
 
-fn bind(addresses: &[SocketAddr], share: usize) -> Result<Vec<TcpListener>, Error> {
+/// The port of a socket that listens.
+pub(crate) fn port_of(listener: &TcpListener) -> Option<u16> {
+    listener.local_addr().ok().map(|address| address.port())
+}
+
+/// Binds all addresses, each `share` times, and listens.
+pub(crate) fn bind(addresses: &[SocketAddr], share: usize) -> Result<Vec<TcpListener>, Error> {
     let mut bound = Vec::new();
     for address in addresses {
         // Where IPv4 has a socket of its own, the IPv6 one must leave it alone.

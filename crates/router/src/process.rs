@@ -8,6 +8,7 @@ use crate::{
     error::Error,
     listeners::Sockets,
     options::Options,
+    ports::News,
     router::{Ask, Router, runtime},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -38,7 +39,7 @@ pub fn run(mut options: Options) -> Result<(), Error> {
     // A signal, or the supervisor ended before there was anything to serve.
     let Some(Some(start)) = started.transpose()? else { return Ok(()) };
     let heir = start.link.is_some();
-    let router = match Router::serve(options, start.sockets, start.link) {
+    let router = match Router::serve(options, start.sockets, start.link, start.keeps) {
         Ok(router) => router,
         Err(error) => return fail(&runtime, &channel, error),
     };
@@ -70,17 +71,19 @@ struct Start {
     sockets: Sockets,
     /// To the worker that served before.
     link: Option<UnixStream>,
+    /// The supervisor keeps TCP ports.
+    keeps: bool,
 }
 
 /// Waits until this worker is to serve; nothing if the supervisor has no use for it any more.
 async fn begin(options: &Options, channel: &Channel) -> Result<Option<Start>, Error> {
     let Some((command, fds)) = channel.hear().await.map_err(Error::Inherit)? else { return Ok(None) };
-    let Command::Serve { plain, heir } = command else {
+    let Command::Serve { plain, heir, tls, keeps } = command else {
         return Err(inherit("its first word is not `serve`"));
     };
-    let sockets = Sockets::of(fds, plain).map_err(Error::Inherit)?;
+    let mut sockets = Sockets::of(fds, plain, tls).map_err(Error::Inherit)?;
     if !heir {
-        return Ok(Some(Start { sockets, link: None }));
+        return Ok(Some(Start { sockets, link: None, keeps }));
     }
     match Router::rehearse(options) {
         Ok(()) => report(channel, &Report::Ready).await,
@@ -90,9 +93,10 @@ async fn begin(options: &Options, channel: &Channel) -> Result<Option<Start>, Er
         }
     }
     match channel.hear().await.map_err(Error::Inherit)? {
-        Some((Command::Take, mut fds)) => {
+        Some((Command::Take { keeps }, mut fds)) => {
             let link = fds.pop().map(UnixStream::from).ok_or_else(|| inherit("the link is missing"))?;
-            Ok(Some(Start { sockets, link: Some(link) }))
+            sockets.tcp = fds.into_iter().map(Into::into).collect();
+            Ok(Some(Start { sockets, link: Some(link), keeps }))
         }
         Some(_) => Err(inherit("an heir's second word is not `take`")),
         None => Ok(None),
@@ -117,6 +121,8 @@ enum Event {
     Broken,
     /// Somebody at the control socket asks for an upgrade.
     Asked(Ask),
+    /// A TCP port was opened or closed.
+    Port(News),
     /// A retired router has no client left.
     Finished,
     /// Nobody tells a retired router of changes any more.
@@ -144,10 +150,13 @@ impl Process {
                 Event::Command(Some((Command::End, _))) => break,
                 Event::Command(Some((command, fds))) => {
                     if let Some(answer) = self.obey(command, fds) {
+                        // First, so that the supervisor can hand all of them on.
+                        self.pass_on(runtime);
                         self.report(runtime, &answer);
                     }
                 }
                 Event::Asked(ask) => self.ask(runtime, ask),
+                Event::Port(news) => self.tell(runtime, &news),
                 Event::Finished => {
                     finished = true;
                     self.report(runtime, &Report::Finished);
@@ -186,7 +195,23 @@ impl Process {
             event = workers => event,
             () = control_broken(parts.control) => Event::Broken,
             Some(ask) = parts.asks.recv() => Event::Asked(ask),
+            Some(news) = parts.news.recv() => Event::Port(news),
             () = abandoned(parts.control), if retired => Event::Abandoned,
+        }
+    }
+
+    /// Tells the supervisor of all ports that it does not know of yet.
+    fn pass_on(&mut self, runtime: &Runtime) {
+        while let Ok(news) = self.router.parts().news.try_recv() {
+            self.tell(runtime, &news);
+        }
+    }
+
+    fn tell(&self, runtime: &Runtime, news: &News) {
+        let Some(channel) = &self.supervisor else { return };
+        let (report, fds) = news.report();
+        if let Err(error) = runtime.block_on(channel.send(&report, &fds)) {
+            tracing::debug!(%error, "the supervisor cannot be told of a port");
         }
     }
 
@@ -221,7 +246,7 @@ impl Process {
                 }
                 None
             }
-            Command::Serve { .. } | Command::Take | Command::End => {
+            Command::Serve { .. } | Command::Take { .. } | Command::End => {
                 tracing::warn!(?command, "the supervisor says what does not fit");
                 None
             }

@@ -13,6 +13,7 @@ use crate::{
     options::{Limits, Options, Ready},
     pins::Key,
     place::Place,
+    ports::{self, News, Ports},
     state::{self, Saved},
     table::Directory,
     tls::{self, Certificates},
@@ -47,6 +48,7 @@ pub struct Router {
     workers: Workers,
     control: Option<control::Handle>,
     asks: mpsc::Receiver<Ask>,
+    news: mpsc::Receiver<News>,
     log: Option<Writer>,
     limits: Limits,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) workers: &'a Workers,
     pub(crate) control: Option<&'a control::Handle>,
     pub(crate) asks: &'a mut mpsc::Receiver<Ask>,
+    /// TCP ports that the supervisor is to be told of.
+    pub(crate) news: &'a mut mpsc::Receiver<News>,
 }
 
 impl Router {
@@ -65,7 +69,7 @@ impl Router {
     /// If a socket, the state directory or a thread cannot be had.
     pub fn start(options: Options) -> Result<Self, Error> {
         let sockets = Sockets::bind(&options.http, &options.https, options.worker_count())?;
-        Self::serve(options, sockets, None)
+        Self::serve(options, sockets, None, false)
     }
 
     /// Does what can be done of a start while another router serves: reads what that one has saved.
@@ -77,8 +81,13 @@ impl Router {
         tls::config(certificates).map(drop)
     }
 
-    /// Starts a router on these sockets; `link` leads to the one that served before.
-    pub(crate) fn serve(options: Options, sockets: Sockets, link: Option<UnixStream>) -> Result<Self, Error> {
+    /// Starts a router on these sockets; `link` leads to the one that served before; `keeps`: a supervisor wants to know of TCP ports.
+    pub(crate) fn serve(
+        options: Options,
+        sockets: Sockets,
+        link: Option<UnixStream>,
+        keeps: bool,
+    ) -> Result<Self, Error> {
         let (http, https) = (listeners::addresses(&sockets.http)?, listeners::addresses(&sockets.https)?);
         let mut saved = Saved::open(&options.state)?;
         let table = saved.load()?;
@@ -90,8 +99,10 @@ impl Router {
         tracing::info!(generation, apps, ?http, ?https, "the router serves");
         let limits = options.limits.clone();
         let (ask, asks) = mpsc::channel(1);
+        let (tell, news) = ports::news();
         let (workers, control, log) = (Workers::default(), None, None);
-        let mut router = Self { http, https, directory, certificates, workers, control, asks, log, limits };
+        let mut router =
+            Self { http, https, directory, certificates, workers, control, asks, news, log, limits };
         // If something does not start from here on, dropping the router ends what has started.
         let plan = router.plan(&options)?;
         router.workers.start(&plan, &sockets)?;
@@ -103,6 +114,7 @@ impl Router {
             table,
             directory: Arc::clone(&router.directory),
             certificates: Arc::clone(&router.certificates),
+            ports: Ports::new(&router.http, sockets.tcp, router.workers.orders(), keeps.then_some(tell)),
             workers: router.workers.orders(),
             http: router.http.clone(),
             https: router.https.clone(),
@@ -148,7 +160,12 @@ impl Router {
     }
 
     pub(crate) fn parts(&mut self) -> Parts<'_> {
-        Parts { workers: &self.workers, control: self.control.as_ref(), asks: &mut self.asks }
+        Parts {
+            workers: &self.workers,
+            control: self.control.as_ref(),
+            asks: &mut self.asks,
+            news: &mut self.news,
+        }
     }
 
     /// Gives table and control socket away; follows whoever is at the other end of `link`.

@@ -17,6 +17,8 @@ use crate::{
     metrics::{Open, Visit},
     options::Limits,
     pages::{Form, Page},
+    sni,
+    tcp::{self, Door},
     timer::Timer,
     tls,
     upgrade::{self, Tunnel},
@@ -32,7 +34,11 @@ use std::{
     task::{Context, Poll},
     time::{Duration, Instant},
 };
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::OwnedSemaphorePermit,
+    time::{timeout, timeout_at},
+};
 
 /// A connection that ends may take this long to get its last bytes out.
 pub(crate) const LAST_BYTES: Duration = Duration::from_secs(2);
@@ -49,6 +55,27 @@ pub(crate) struct Client {
     origin: Origin,
 }
 
+/// By which of our sockets a connection came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Plain HTTP.
+    Clear,
+    /// TLS.
+    Secure,
+    /// A TCP port of an app.
+    Port(u16),
+}
+
+impl Entry {
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Clear => "http",
+            Self::Secure => "https",
+            Self::Port(_) => "tcp",
+        }
+    }
+}
+
 /// Where a connection comes from.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
@@ -56,8 +83,8 @@ pub(crate) struct Origin {
     node: Rc<str>,
     /// The other end is a proxy of the operator's.
     trusted: bool,
-    /// `http` or `https`.
-    scheme: &'static str,
+    /// By which of our sockets it came.
+    entry: Entry,
     /// The same as an address.
     address: IpAddr,
     /// Its place among the connections that this worker may have; an upgraded stream keeps it.
@@ -71,12 +98,12 @@ impl Origin {
     pub(crate) fn new(
         worker: &Worker,
         address: SocketAddr,
-        scheme: &'static str,
+        entry: Entry,
         place: OwnedSemaphorePermit,
     ) -> Option<Self> {
         let address = address.ip().to_canonical();
         let place = Rc::new((place, Open::new(Arc::clone(&worker.observer.edge))));
-        let nobody = Self { node: "".into(), address, trusted: false, scheme, _place: place, _seat: None };
+        let nobody = Self { node: "".into(), address, trusted: false, entry, _place: place, _seat: None };
         nobody.of(worker, address)
     }
 
@@ -175,17 +202,33 @@ impl Client {
 /// Serves a connection from its first byte on, on a task of its own.
 pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, origin: Origin) {
     let serving = Rc::clone(worker);
-    if origin.scheme == "https" {
-        worker.tasks.spawn_local(secure(serving, stream, origin));
-    } else {
-        let client = Client::new(worker, Wire::new(stream), origin);
-        worker.tasks.spawn_local(connection(serving, client));
-    }
+    match origin.entry {
+        Entry::Secure => worker.tasks.spawn_local(secure(serving, stream, origin)),
+        Entry::Clear => {
+            let client = Client::new(worker, Wire::new(stream), origin);
+            worker.tasks.spawn_local(connection(serving, client))
+        }
+        Entry::Port(port) => {
+            // Boxed: the room that all tasks have is that of an ordinary connection.
+            worker.tasks.spawn_local(Box::pin(tcp::carry(serving, stream, origin, Door::Port(port))))
+        }
+    };
 }
 
 /// Makes the handshake with a client that comes by TLS, and serves it by the protocol that both agree on.
 async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
-    let handshake = timeout(worker.limits.head, Wire::tls(stream, Arc::clone(&worker.tls))).await;
+    let until = tokio::time::Instant::now() + worker.limits.head;
+    // As long as nobody wants it, nobody pays for it.
+    if worker.directory.passes() {
+        match timeout_at(until, Box::pin(sni::peek(&stream))).await {
+            Ok(Some(name)) if worker.directory.passed(&name).is_some() => {
+                return Box::pin(tcp::carry(worker, stream, origin, Door::Name(name))).await;
+            }
+            Ok(_) => (),
+            Err(_) => return tracing::debug!(client = %origin.node, "a handshake did not begin in time"),
+        }
+    }
+    let handshake = timeout_at(until, Wire::tls(stream, Arc::clone(&worker.tls))).await;
     worker.observer.edge.handshake(matches!(handshake, Ok(Ok(_))));
     let (mut wire, protocol) = match handshake {
         Ok(Ok(made)) => made,
@@ -322,8 +365,8 @@ impl Heads {
         }
         let mut space = Space::new();
         let request = Request::parse(head, &mut space, limits.header_lines.min(MAX_LINES))?;
-        let Origin { node, trusted, scheme, address, .. } = &client.origin;
-        let asker = Asker { node, trusted: *trusted, address: *address, proxies, scheme };
+        let Origin { node, trusted, entry, address, .. } = &client.origin;
+        let asker = Asker { node, trusted: *trusted, address: *address, proxies, scheme: entry.scheme() };
         let asked = Asked::of(&request, &asker, buffer::text())?;
         client.up.skip(length);
         Ok(Some(asked))

@@ -33,18 +33,18 @@ pub(crate) async fn change_over(
     mut old: Child,
     program: &Path,
     argv: &[OsString],
-    sockets: &Sockets,
+    sockets: &mut Sockets,
 ) -> Result<(Child, Child), (Child, String)> {
     let started = Child::start(program, argv, sockets, true).await;
     let heir = match started {
         Ok(heir) => heir,
         Err(error) => return Err((old, format!("{} cannot be started: {error}", program.display()))),
     };
-    if let Err(why) = heir.expect(&Report::Ready, READY).await {
+    if let Err(why) = heir.expect(&Report::Ready, READY, sockets).await {
         heir.bury();
         return Err((old, format!("the new worker is not ready: {why}")));
     }
-    match hand_over(&old, &heir).await {
+    match hand_over(&old, &heir, sockets).await {
         Ok(()) => {
             old.retired = Some(std::time::Instant::now());
             old.tell(&Command::Retire, &[]).await;
@@ -54,7 +54,7 @@ pub(crate) async fn change_over(
             // First it must be gone: what it holds is what the old one needs.
             heir.bury();
             old.tell(&Command::Keep, &[]).await;
-            if let Err(lost) = old.expect(&Report::Kept, STEP).await {
+            if let Err(lost) = old.expect(&Report::Kept, STEP, sockets).await {
                 tracing::error!(lost, "the old worker cannot go on: it is started again");
                 old.terminate();
             }
@@ -63,13 +63,16 @@ pub(crate) async fn change_over(
     }
 }
 
-async fn hand_over(old: &Child, heir: &Child) -> Result<(), String> {
+async fn hand_over(old: &Child, heir: &Child, sockets: &mut Sockets) -> Result<(), String> {
     let (elder, younger) = UnixStream::pair().map_err(|error| format!("no socket pair: {error}"))?;
     old.tell(&Command::Yield, &[elder.as_fd()]).await;
-    let yielded = old.expect(&Report::Yielded, STEP).await;
+    let yielded = old.expect(&Report::Yielded, STEP, sockets).await;
     yielded.map_err(|why| format!("the old worker does not give its place: {why}"))?;
-    heir.tell(&Command::Take, &[younger.as_fd()]).await;
-    let serving = heir.expect(&Report::Serving, READY).await;
+    // From here on the old one opens no port any more, so these are all.
+    let mut fds = sockets.tcp_fds();
+    fds.push(younger.as_fd());
+    heir.tell(&Command::Take { keeps: true }, &fds).await;
+    let serving = heir.expect(&Report::Serving, READY, sockets).await;
     serving.map_err(|why| format!("the new worker cannot take over: {why}"))
 }
 
@@ -102,7 +105,7 @@ async fn leave(supervisor: &Supervisor<'_>, will: &Channel) -> io::Result<()> {
         let worker = Estate::Worker { pid: child.pid.as_raw(), retired, finished: child.finished };
         will.send(&worker, &[child.channel.end()]).await?;
     }
-    will.send(&Estate::End, &[]).await
+    will.send(&Estate::End, &sockets.tcp_fds()).await
 }
 
 /// Takes what a predecessor has left.
@@ -113,7 +116,7 @@ pub(crate) async fn inherit(supervisor: &mut Supervisor<'_>, will: &Channel) -> 
     let incomplete = || io::Error::other("the predecessor's estate is not complete");
     loop {
         match will.hear().await?.ok_or_else(incomplete)? {
-            (Estate::Sockets { plain }, fds) => supervisor.sockets = Sockets::of(fds, plain)?,
+            (Estate::Sockets { plain }, fds) => supervisor.sockets = Sockets::of(fds, plain, None)?,
             (Estate::Worker { pid, retired, finished }, mut fds) => {
                 let retired = retired.map(Duration::from_secs);
                 let mut child = Child::adopt(pid, fds.pop().ok_or_else(incomplete)?, retired)?;
@@ -123,7 +126,10 @@ pub(crate) async fn inherit(supervisor: &mut Supervisor<'_>, will: &Channel) -> 
                     None => supervisor.serving = Some(child),
                 }
             }
-            (Estate::End, _) => return Ok(()),
+            (Estate::End, fds) => {
+                supervisor.sockets.tcp = fds.into_iter().map(Into::into).collect();
+                return Ok(());
+            }
         }
     }
 }

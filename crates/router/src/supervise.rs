@@ -18,6 +18,7 @@ use nix::unistd::setsid;
 use std::{
     ffi::OsString,
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     pin::pin,
     time::{Duration, Instant},
@@ -91,7 +92,7 @@ enum Event {
     /// It is time to start a worker.
     Start,
     /// The worker that serves says something; nothing if it is gone.
-    Serving(Option<Report>),
+    Serving(Option<(Report, Vec<OwnedFd>)>),
     /// A retired one does.
     Retired(usize, Option<Report>),
     /// The oldest retired one has had its time.
@@ -148,8 +149,8 @@ impl<'a> Supervisor<'a> {
                 return std::future::pending().await;
             }
             let all = self.retired.iter().map(|child| Box::pin(child.hear()));
-            let (report, index, _) = select_all(all).await;
-            Event::Retired(index, report)
+            let (heard, index, _) = select_all(all).await;
+            Event::Retired(index, heard.map(|(report, _)| report))
         };
         let overdue = async {
             let Some(since) = self.retired.first().and_then(|child| child.retired) else {
@@ -175,8 +176,13 @@ impl<'a> Supervisor<'a> {
                 }
                 self.start_later();
             }
-            Event::Serving(Some(Report::Upgrade)) => self.upgrade().await,
-            Event::Serving(Some(report)) => tracing::debug!(?report, "a worker says what it was not asked"),
+            Event::Serving(Some((Report::Upgrade, _))) => self.upgrade().await,
+            Event::Serving(Some((report @ (Report::Opened | Report::Closed { .. }), fds))) => {
+                self.sockets.note(&report, fds);
+            }
+            Event::Serving(Some((report, _))) => {
+                tracing::debug!(?report, "a worker says what it was not asked");
+            }
             Event::Retired(index, None) => self.retired.remove(index).bury(),
             Event::Retired(index, Some(Report::Finished)) => {
                 self.retired[index].finished = true;
@@ -236,7 +242,8 @@ impl<'a> Supervisor<'a> {
     async fn upgrade(&mut self) {
         let Some(old) = self.serving.take() else { return };
         tracing::info!("the router is to be upgraded");
-        match succession::change_over(old, self.program(), self.argv, &self.sockets).await {
+        let program = self.program().to_owned();
+        match succession::change_over(old, &program, self.argv, &mut self.sockets).await {
             Ok((old, heir)) => {
                 tracing::info!(pid = heir.pid.as_raw(), "another worker serves, the old one retires");
                 self.serving = Some(heir);

@@ -126,6 +126,10 @@ pub(crate) struct App {
     pub(crate) absent: Option<Absent>,
     /// Requests in clear text are sent to `https`.
     pub(crate) force_https: bool,
+    /// The app ends TLS itself.
+    pub(crate) passes: bool,
+    /// A port whose streams are the app's.
+    port: Option<u16>,
     /// The route is about to change elsewhere: requests wait for [`Directory::released`] and look again.
     pub(crate) held: bool,
     /// The name of the cookie that pins a client to an instance, if sessions are sticky.
@@ -208,10 +212,37 @@ impl Slot {
     }
 }
 
+/// What a change of routes means for those who look them up.
+#[derive(Default)]
+struct Edits {
+    hosts: Vec<Edit<Slot>>,
+    /// TCP ports that an app gets, or gives up.
+    ports: Vec<(u16, AppId, Option<Arc<Slot>>)>,
+    /// Apps that end TLS themselves from now on, and that do not any more.
+    pass: usize,
+    pass_no_more: usize,
+}
+
+impl Edits {
+    fn note(&mut self, id: &AppId, before: Option<&App>, after: Option<(&Arc<App>, &Arc<Slot>)>) {
+        let old = before.and_then(|app| app.port);
+        let new = after.and_then(|(app, slot)| Some((app.port?, slot)));
+        if old != new.map(|(port, _)| port) {
+            self.ports.extend(old.map(|port| (port, id.clone(), None)));
+            self.ports.extend(new.map(|(port, slot)| (port, id.clone(), Some(Arc::clone(slot)))));
+        }
+        self.pass += usize::from(after.is_some_and(|(app, _)| app.passes));
+        self.pass_no_more += usize::from(before.is_some_and(|app| app.passes));
+    }
+}
+
 /// What every worker looks requests up in.
 #[derive(Debug)]
 pub(crate) struct Directory {
     hosts: Hosts<Slot>,
+    ports: ArcSwap<BTreeMap<u16, (AppId, Arc<Slot>)>>,
+    /// Apps that end TLS themselves.
+    passing: AtomicUsize,
     slots: Mutex<BTreeMap<AppId, Arc<Slot>>>,
     /// Told of every change, for those who wait for one.
     changes: watch::Sender<()>,
@@ -227,6 +258,8 @@ impl Directory {
         Self {
             key,
             hosts: Hosts::new(),
+            ports: ArcSwap::default(),
+            passing: AtomicUsize::new(0),
             slots: Mutex::default(),
             changes: watch::Sender::new(()),
             started: Instant::now(),
@@ -240,6 +273,31 @@ impl Directory {
     /// If the path decides, and can be read in two ways.
     pub(crate) fn find(&self, host: &str, target: &[u8]) -> Result<Option<Arc<App>>, Refusal> {
         Ok(self.hosts.find(host, target)?.map(|slot| slot.0.load_full()))
+    }
+
+    /// The route of the app that has this TCP port.
+    pub(crate) fn at_port(&self, port: u16) -> Option<Arc<App>> {
+        self.ports.load().get(&port).map(|(_, slot)| slot.0.load_full())
+    }
+
+    /// The app that has this TCP port.
+    pub(crate) fn owner(&self, port: u16) -> Option<AppId> {
+        self.ports.load().get(&port).map(|(id, _)| id.clone())
+    }
+
+    /// All TCP ports of apps.
+    pub(crate) fn ports(&self) -> BTreeSet<u16> {
+        self.ports.load().keys().copied().collect()
+    }
+
+    /// Some app ends TLS itself.
+    pub(crate) fn passes(&self) -> bool {
+        self.passing.load(Ordering::Acquire) > 0
+    }
+
+    /// The route of the app that ends TLS for this host (lower case) itself.
+    pub(crate) fn passed(&self, host: &str) -> Option<Arc<App>> {
+        self.find(host, b"/").ok().flatten().filter(|app| app.passes)
     }
 
     /// Milliseconds since the directory was made.
@@ -266,11 +324,14 @@ impl Directory {
     /// Uses these routes, each in one step; `None` removes the app.
     pub(crate) fn change<'a>(&self, apps: impl Iterator<Item = (&'a AppId, Option<&'a AppRoute>)>) {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut edits = Vec::new();
+        let mut edits = Edits::default();
         for (id, route) in apps {
             self.change_one(&mut slots, id, route, &mut edits);
         }
-        self.hosts.change(edits);
+        self.hosts.change(edits.hosts);
+        self.change_ports(edits.ports);
+        self.passing.fetch_add(edits.pass, Ordering::AcqRel);
+        self.passing.fetch_sub(edits.pass_no_more, Ordering::AcqRel);
         self.changes.send_replace(());
     }
 
@@ -287,30 +348,52 @@ impl Directory {
         self.changes.send_replace(());
     }
 
-    /// Waits until requests for this domain are not held any more. Nobody waits for long: whoever held them has gone, then.
-    pub(crate) async fn released(&self, host: &str, target: &[u8]) {
+    /// Waits until requests for this domain are not held any more.
+    pub(crate) async fn released_host(&self, host: &str, target: &[u8]) {
+        self.released(|| self.find(host, target).ok().flatten()).await;
+    }
+
+    /// Waits until the app is not held any more. Nobody waits for long: whoever held it has gone, then.
+    pub(crate) async fn released(&self, look: impl Fn() -> Option<Arc<App>>) {
         let mut changes = self.changes.subscribe();
-        let is_held = || matches!(self.find(host, target), Ok(Some(app)) if app.held);
+        let is_held = || look().is_some_and(|app| app.held);
         let released = async { while is_held() && changes.changed().await.is_ok() {} };
         if timeout(HELD, released).await.is_err() {
-            tracing::warn!(host, "a change was announced and did not come: requests go on by the old route");
+            let app = look().map(|app| app.name.clone());
+            tracing::warn!(app, "a change was announced and did not come: requests go on by the old route");
             self.release();
         }
     }
 
-    /// Says which domains have to find another app than before, or none.
+    fn change_ports(&self, edits: Vec<(u16, AppId, Option<Arc<Slot>>)>) {
+        if edits.is_empty() {
+            return;
+        }
+        let mut ports = BTreeMap::clone(&self.ports.load());
+        // Those that are given up first: another app may have them in the same change.
+        for (port, id, _) in edits.iter().filter(|(.., slot)| slot.is_none()) {
+            if ports.get(port).is_some_and(|(owner, _)| owner == id) {
+                ports.remove(port);
+            }
+        }
+        ports.extend(edits.into_iter().filter_map(|(port, id, slot)| Some((port, (id, slot?)))));
+        self.ports.store(Arc::new(ports));
+    }
+
+    /// Says which domains and ports have to find another app than before, or none.
     fn change_one(
         &self,
         slots: &mut BTreeMap<AppId, Arc<Slot>>,
         id: &AppId,
         route: Option<&AppRoute>,
-        edits: &mut Vec<Edit<Slot>>,
+        edits: &mut Edits,
     ) {
         let edit = |domain: &String, to| Edit { domain: domain.clone(), app: id.clone(), to };
         let Some(route) = route else {
             let Some(slot) = slots.remove(id) else { return };
             let before = slot.0.load();
-            edits.extend(before.domains.iter().map(|domain| edit(domain, None)));
+            edits.hosts.extend(before.domains.iter().map(|domain| edit(domain, None)));
+            edits.note(id, Some(&before), None);
             return withdraw(&before, |_| false);
         };
         let before = slots.get(id).map(|slot| slot.0.load_full());
@@ -318,8 +401,9 @@ impl Directory {
         let slot = slots.entry(id.clone()).or_insert_with(|| Arc::new(Slot(ArcSwap::new(Arc::clone(&app)))));
         let none = BTreeSet::new();
         let old = before.as_ref().map_or(&none, |before| &before.domains);
-        edits.extend(old.difference(&app.domains).map(|domain| edit(domain, None)));
-        edits.extend(app.domains.difference(old).map(|domain| edit(domain, Some(Arc::clone(slot)))));
+        edits.hosts.extend(old.difference(&app.domains).map(|domain| edit(domain, None)));
+        edits.hosts.extend(app.domains.difference(old).map(|domain| edit(domain, Some(Arc::clone(slot)))));
+        edits.note(id, before.as_deref(), Some((&app, slot)));
         let Some(before) = before else { return };
         slot.0.store(Arc::clone(&app));
         withdraw(&before, |peer| app.peers().any(|kept| Arc::ptr_eq(kept, peer)));
@@ -343,6 +427,8 @@ impl Directory {
             name: route.name.clone(),
             absent: route.absent,
             force_https: route.force_https,
+            passes: route.tls_passthrough,
+            port: route.tcp_port,
             held: false,
             cookie: route.sticky_sessions.then(|| self.key.name(id.as_str())),
             limit: limit(route, before),
@@ -382,6 +468,13 @@ pub(crate) fn check(id: &AppId, route: &AppRoute) -> Result<(), String> {
     if route.live.is_none() && route.standby.is_some() {
         return Err(format!("app {id}: a standby without a live environment"));
     }
+    if route.tcp_port == Some(0) {
+        return Err(format!("app {id}: 0 is not a TCP port"));
+    }
+    let shared = route.domains.iter().find(|domain| !domain::path(domain).is_empty());
+    if let Some(shared) = shared.filter(|_| route.tls_passthrough) {
+        return Err(format!("app {id}: TLS for `{shared}` cannot be passed on: paths are inside of it"));
+    }
     let is_odd = |domain: &&String| {
         let host = domain::host(domain);
         host.is_empty() || host.len() > 255 || !domain::is_path(domain::path(domain))
@@ -390,6 +483,22 @@ pub(crate) fn check(id: &AppId, route: &AppRoute) -> Result<(), String> {
         Some(domain) => Err(format!("app {id}: `{domain}` is not a domain")),
         None => Ok(()),
     }
+}
+
+/// Says if two apps want one TCP port: two of these, or one of these and the one that has it already.
+pub(crate) fn check_ports<'a>(
+    apps: impl Iterator<Item = (&'a AppId, &'a AppRoute)>,
+    owner: impl Fn(u16) -> Option<AppId>,
+) -> Result<(), String> {
+    let mut wanted: BTreeMap<u16, AppId> = BTreeMap::new();
+    for (id, route) in apps {
+        let Some(port) = route.tcp_port else { continue };
+        let other = wanted.insert(port, id.clone()).or_else(|| owner(port));
+        if let Some(other) = other.filter(|other| other != id) {
+            return Err(format!("app {id}: TCP port {port} is that of app {other}"));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! After a 101: bytes both ways until one side ends or the environment is cut. Holds no buffer while nothing flows.
+//! After a 101, or on a connection that is an app's from its first byte on: bytes both ways until one side ends or the environment is cut. Holds no buffer while nothing flows.
 //!
 //! What flows is the app's business: nothing is parsed but the lengths of a WebSocket's frames, to close it at the right place.
 
@@ -13,13 +13,16 @@ use crate::{
 use std::{
     future::{Future as _, poll_fn},
     io,
-    pin::pin,
+    pin::{Pin, pin},
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Sleep, timeout},
+};
 
-/// One side has ended: how long the other may go on. A WebSocket whose one side has ended has nothing more to say, and gets [`LAST_FRAME`].
+/// One side has ended: how long the other may be silent. A WebSocket whose one side has ended has nothing more to say, and gets [`LAST_FRAME`] in all.
 const LINGER: Duration = Duration::from_secs(60);
 
 /// A cut WebSocket: how long its present frame may take, and then the client's own close.
@@ -87,17 +90,58 @@ pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(false),
             (Poll::Pending, Poll::Pending) => Poll::Pending,
             _ => {
-                let linger = linger.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-                linger.as_mut().poll(cx).map(|()| false)
+                let moved = up.moved.wrapping_add(down.moved);
+                linger
+                    .get_or_insert_with(|| Linger::new(patience, moved))
+                    .poll(cx, moved, websocket)
+                    .map(|()| false)
             }
         }
     });
-    if cut.await && websocket {
-        let _ = close(&mut client, &mut app, up, down).await;
+    match cut.await {
+        true if websocket => drop(close(&mut client, &mut app, up, down).await),
+        true => part(&mut client, &mut app, up, down).await,
+        false => (),
     }
     visit.end(client.wire.read(), client.wire.written());
     // Counted, and in its place, to the end.
     drop((counted, open));
+}
+
+/// How long the side that has not ended may go on.
+struct Linger {
+    sleep: Pin<Box<Sleep>>,
+    patience: Duration,
+    moved: u64,
+}
+
+impl Linger {
+    fn new(patience: Duration, moved: u64) -> Self {
+        Self { sleep: Box::pin(tokio::time::sleep(patience)), patience, moved }
+    }
+
+    /// Ready when it may not go on; `in_all`: whether anything moves or not.
+    fn poll(&mut self, cx: &mut Context<'_>, moved: u64, in_all: bool) -> Poll<()> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            if in_all || moved == self.moved {
+                return Poll::Ready(());
+            }
+            (self.sleep, self.moved) = (Box::pin(tokio::time::sleep(self.patience)), moved);
+        }
+    }
+}
+
+/// Where there is no word for it: what was read goes out, both sides are told that nothing more comes, and may end, too; all for a bounded time.
+async fn part(client: &mut Stream<'_>, app: &mut Stream<'_>, mut up: Flow, mut down: Flow) {
+    let flush = poll_fn(|cx| match (up.poll_flush(cx, app), down.poll_flush(cx, client)) {
+        (Poll::Ready(_), Poll::Ready(_)) => Poll::Ready(()),
+        _ => Poll::Pending,
+    });
+    let _ = timeout(LAST_FRAME, flush).await;
+    // What they still send is read: closing before that would be a reset, and take our last bytes with it.
+    let rest = async { tokio::join!(client.wire.exhaust(), app.wire.exhaust()) };
+    let _ = timeout(LAST_FRAME, rest).await;
 }
 
 /// Lets the app's present frame end, says 1012 to both sides, and waits for the client to close, each for a bounded time.
@@ -132,6 +176,8 @@ struct Flow {
     /// What the receiver did not take at once.
     waiting: Vec<u8>,
     sent: usize,
+    /// Bytes that were passed on in all.
+    moved: u64,
     ended: bool,
     shut: bool,
     frames: Option<Frames>,
@@ -142,6 +188,7 @@ impl Flow {
         Self {
             waiting: Vec::new(),
             sent: 0,
+            moved: 0,
             ended: false,
             shut: false,
             frames: websocket.then(Frames::default),
@@ -177,11 +224,7 @@ impl Flow {
         to: &mut Stream<'_>,
         most: u64,
     ) -> Poll<io::Result<bool>> {
-        while self.sent < self.waiting.len() {
-            let count = ready!(to.poll_write(cx, &self.waiting[self.sent..]))?;
-            self.pass(self.sent, count)?;
-        }
-        (self.waiting, self.sent) = (Vec::new(), 0);
+        ready!(self.poll_flush(cx, to))?;
         if self.ended {
             if !self.shut {
                 to.wire.shut()?;
@@ -199,6 +242,16 @@ impl Flow {
         Poll::Ready(Ok(false))
     }
 
+    /// Passes on what waits.
+    fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream<'_>) -> Poll<io::Result<()>> {
+        while self.sent < self.waiting.len() {
+            let count = ready!(to.poll_write(cx, &self.waiting[self.sent..]))?;
+            self.pass(self.sent, count)?;
+        }
+        (self.waiting, self.sent) = (Vec::new(), 0);
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes what the receiver takes at once; keeps the rest.
     fn offer(&mut self, cx: &mut Context<'_>, to: &mut Stream<'_>, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
@@ -208,6 +261,7 @@ impl Flow {
             Poll::Ready(count) => count?,
             Poll::Pending => 0,
         };
+        self.moved += count as u64;
         if let Some(frames) = &mut self.frames {
             frames.pass(&bytes[..count]);
         }
@@ -223,6 +277,7 @@ impl Flow {
             frames.pass(&self.waiting[start..start + count]);
         }
         self.sent += count;
+        self.moved += count as u64;
         Ok(())
     }
 }

@@ -12,11 +12,12 @@ use crate::{
     metrics::Observer,
     options::Limits,
     pool::Pool,
-    serve::{self, Origin},
+    serve::{self, Entry, Origin},
     table::Directory,
     tls::Certificates,
 };
 use std::{
+    collections::BTreeMap,
     io,
     net::{IpAddr, TcpListener},
     rc::Rc,
@@ -45,6 +46,18 @@ const LAST_TASKS: Duration = Duration::from_secs(8);
 pub(crate) enum Order {
     /// The table changed: confirm.
     Settle(oneshot::Sender<()>),
+    /// Accept on this TCP port of an app's, too.
+    Open {
+        /// The port.
+        port: u16,
+        /// One of its sockets.
+        listener: TcpListener,
+    },
+    /// Accept nobody on this TCP port any more.
+    Close {
+        /// The port.
+        port: u16,
+    },
     /// Accept nobody any more, and ask each client to come back on another connection; those that are silent may stay so for as long as always. The
     /// thread ends by itself when nobody is left.
     Retire,
@@ -165,10 +178,16 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>, nu
         limits,
     });
     let room = Arc::new(Semaphore::new((worker.limits.connections / plan.workers).max(1)));
-    let plain = sockets.http.into_iter().map(|listener| (listener, false));
-    for (listener, secure) in plain.chain(sockets.https.into_iter().map(|listener| (listener, true))) {
-        worker.tasks.spawn_local(accept(Rc::clone(&worker), listener, secure, Arc::clone(&room)));
+    let open = |listener, entry, until: &CancellationToken| {
+        let accepting = accept(Rc::clone(&worker), listener, entry, Arc::clone(&room), until.child_token());
+        worker.tasks.spawn_local(accepting);
+    };
+    let plain = sockets.http.into_iter().map(|listener| (listener, Entry::Clear));
+    for (listener, entry) in plain.chain(sockets.https.into_iter().map(|listener| (listener, Entry::Secure)))
+    {
+        open(listener, entry, &worker.leaving);
     }
+    let mut ports: BTreeMap<u16, CancellationToken> = BTreeMap::new();
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -180,6 +199,13 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>, nu
                     // Nobody waits for it any more: then nobody needs it.
                     let _ = done.send(());
                 }
+                Some(Order::Open { port, listener }) => {
+                    let until = ports.entry(port).or_insert_with(|| worker.leaving.child_token());
+                    open(listener, Entry::Port(port), until);
+                }
+                Some(Order::Close { port }) => if let Some(until) = ports.remove(&port) {
+                    until.cancel();
+                },
                 Some(Order::Retire) => worker.leave(),
                 Some(Order::Rest) => worker.rest(),
                 Some(Order::End) | None => break,
@@ -196,18 +222,22 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>, nu
     let _ = timeout(LAST_TASKS, worker.tasks.wait()).await;
 }
 
-async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: Arc<Semaphore>) {
+async fn accept(
+    worker: Rc<Worker>,
+    listener: TcpListener,
+    entry: Entry,
+    room: Arc<Semaphore>,
+    until: CancellationToken,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "a worker cannot use its listening socket"),
     };
-    let leaving = worker.leaving.clone();
     let accepting = async {
         while let Ok(place) = Arc::clone(&room).acquire_owned().await {
             match listener.accept().await {
                 Ok((stream, address)) => {
-                    let scheme = if secure { "https" } else { "http" };
-                    let Some(origin) = Origin::new(&worker, address, scheme, place) else { continue };
+                    let Some(origin) = Origin::new(&worker, address, entry, place) else { continue };
                     if announced::is_expected(&worker, address.ip()) {
                         let reading = announced::connection(Rc::clone(&worker), stream, origin);
                         // Boxed: a header's room is for those who have one.
@@ -221,7 +251,7 @@ async fn accept(worker: Rc<Worker>, listener: TcpListener, secure: bool, room: A
         }
     };
     // An accepted connection is never dropped here: accepting yields only while it has none.
-    leaving.run_until_cancelled(accepting).await;
+    until.run_until_cancelled(accepting).await;
 }
 
 async fn recover(error: &io::Error) {

@@ -24,6 +24,8 @@ pub fn route(rows: &Rows) -> Option<AppRoute> {
         sticky_sessions: settings.sticky_sessions,
         max_requests: settings.max_requests,
         max_requests_per_client: settings.max_requests_per_client,
+        tcp_port: settings.tcp_port,
+        tls_passthrough: settings.tls_passthrough,
         live,
         standby,
         absent,

@@ -50,6 +50,11 @@ pub struct Settings {
     pub max_requests: u32,
     /// The same for one client's address.
     pub max_requests_per_client: u32,
+    /// A public port whose streams are the app's; no other app has the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp_port: Option<u16>,
+    /// The app ends TLS itself.
+    pub tls_passthrough: bool,
 }
 
 impl Default for Settings {
@@ -71,6 +76,8 @@ impl Default for Settings {
             sticky_sessions: false,
             max_requests: 0,
             max_requests_per_client: 0,
+            tcp_port: None,
+            tls_passthrough: false,
         }
     }
 }

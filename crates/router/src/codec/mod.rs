@@ -5,6 +5,7 @@
 
 pub(crate) mod body;
 pub(crate) mod chunked;
+pub(crate) mod client_hello;
 pub(crate) mod framing;
 pub(crate) mod head;
 pub(crate) mod name;

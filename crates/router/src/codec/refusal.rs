@@ -29,6 +29,8 @@ pub(crate) enum Refusal {
     Target,
     /// A path that can be read so that one app answers, or another one.
     Path,
+    /// The host's app ends TLS itself, on connections of its own.
+    Misdirected,
     /// `CONNECT`.
     Method,
     /// A `Content-Length` that is not one plain number.
@@ -51,6 +53,7 @@ impl Refusal {
         match self {
             Self::Version => 505,
             Self::LongLine => 414,
+            Self::Misdirected => 421,
             Self::LongHead | Self::ManyLines => 431,
             Self::Method => 405,
             Self::Slow => 408,
@@ -74,6 +77,9 @@ impl Refusal {
             Self::BadHost => "The request's Host header is not a host name.",
             Self::Target => "The request's target is not one.",
             Self::Path => "The request's path can be read in two ways, which lead to different apps.",
+            Self::Misdirected => {
+                "This host's app ends TLS itself: ask it on a connection that is for this host only."
+            }
             Self::Method => "CONNECT is not offered here.",
             Self::Length => "The request's Content-Length is not one number.",
             Self::Coding => "The request's Transfer-Encoding is not exactly chunked.",

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 use teal_core::{
-    control::{Reply, Request, Traffic, VERSION, encode},
+    control::{PortTrouble, Reply, Request, Traffic, VERSION, encode},
     id::EnvironmentId,
     metrics::{Metrics, Served},
     route::{AppRoute, Backend, Colour, Table, Target},
@@ -120,6 +120,14 @@ impl Control {
     pub(crate) fn metrics(&mut self) -> Metrics {
         match self.ask(&Request::Metrics) {
             Reply::Metrics { metrics } => *metrics,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// TCP ports that cannot be opened.
+    pub(crate) fn troubles(&mut self) -> Vec<PortTrouble> {
+        match self.ask(&Request::Traffic) {
+            Reply::Traffic { troubles, .. } => troubles,
             other => panic!("{other:?}"),
         }
     }

@@ -81,7 +81,7 @@ fn dial(
     StreamOwned::new(ClientConnection::new(Arc::clone(config), name).expect("legal"), stream)
 }
 
-fn get(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<String> {
+pub(crate) fn get(address: SocketAddr, config: &Arc<ClientConfig>, name: &str) -> std::io::Result<String> {
     let mut stream = dial(address, config, name);
     write!(stream, "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")?;
     let mut text = String::new();

@@ -114,7 +114,7 @@ impl Supervised {
         i32::try_from(self.supervisor.id()).expect("a process")
     }
 
-    fn kill_worker(&mut self) {
+    pub(crate) fn kill_worker(&mut self) {
         std::fs::remove_file(self.place().join("ready")).expect("removes");
         kill(self.worker.expect("known"), Signal::SIGKILL).expect("kills");
     }
