@@ -98,6 +98,9 @@ pub(crate) fn status(out: &Out, view: &StatusView) -> String {
     if let Some(url) = &view.url {
         lines.push(format!("  open       {}", harmless(url)));
     }
+    if let Some(tcp) = &view.tcp {
+        lines.push(format!("  tcp        {}", harmless(tcp)));
+    }
     lines.push(format!("  runtime    {}", harmless(&view.runtime)));
     lines.extend(
         view.warnings.iter().map(|w| format!("  {} {}", out.paint(Paint::Warn, "warning:"), harmless(w))),

@@ -49,6 +49,9 @@ pub struct StatusView {
     pub domains: Vec<String>,
     /// Where it can be opened, if anywhere.
     pub url: Option<String>,
+    /// Where its streams arrive, if it has a public TCP port: `tcp://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
     /// The runtime that its instances run under.
     pub runtime: String,
     /// Things that the owner ought to know (no isolation, memory held by a sleeper…).
@@ -379,7 +382,7 @@ pub struct CertificateView {
     /// The host name.
     pub domain: String,
     /// `issued` (by an authority), `pending` (it was asked), `failing` (the last attempt failed; an earlier certificate may still be in use),
-    /// `file` (obtained by somebody else), `self-signed` (no authority is set) or `local` (no authority certifies such names).
+    /// `file` (obtained by somebody else), `app` (the app ends TLS itself), `self-signed` (no authority is set) or `local` (no authority certifies such names).
     pub state: String,
     /// Until when the certificate in use is valid.
     pub not_after: Option<Timestamp>,

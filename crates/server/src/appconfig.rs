@@ -56,6 +56,23 @@ pub struct AppConfig {
     pub max_requests: u32,
     /// Requests in flight at a time for one client's address; more are answered with 429. 0 is no limit.
     pub max_requests_per_client: u32,
+    /// A public TCP port whose streams are the app's; `auto` takes a free one, `off` gives it up.
+    pub tcp_port: Option<u16>,
+    /// The app ends TLS itself: handshakes for its domains go on to it as they came. Needs `health=tcp`.
+    pub tls_passthrough: bool,
+    /// What makes an instance healthy: `http` (its paths answer well) or `tcp` (its port accepts connections).
+    pub health: HealthKind,
+}
+
+/// What makes an instance healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthKind {
+    /// Its paths answer well.
+    #[default]
+    Http,
+    /// Its port accepts connections: for what speaks no HTTP.
+    Tcp,
 }
 
 impl Default for AppConfig {
@@ -84,6 +101,9 @@ impl Default for AppConfig {
             sticky_sessions: machine.sticky_sessions,
             max_requests: machine.max_requests,
             max_requests_per_client: machine.max_requests_per_client,
+            tcp_port: machine.tcp_port,
+            tls_passthrough: machine.tls_passthrough,
+            health: HealthKind::default(),
         }
     }
 }
@@ -119,6 +139,14 @@ impl AppConfig {
             ("max_requests", u64::from(self.max_requests), 0, 1_000_000),
             ("max_requests_per_client", u64::from(self.max_requests_per_client), 0, 1_000_000),
         ];
+        if self.tcp_port == Some(0) {
+            return Err("`tcp_port` is 0, but must be from 1 to 65535, `auto` or `off`".into());
+        }
+        if self.tls_passthrough && self.health == HealthKind::Http {
+            return Err(
+                "`tls_passthrough` needs `health=tcp`: the health check by HTTP does not speak TLS".into()
+            );
+        }
         match ranges.into_iter().find(|(_, value, low, high)| value < low || value > high) {
             Some((name, value, low, high)) => {
                 Err(format!("`{name}` is {value}, but must be from {low} to {high}"))
@@ -145,6 +173,8 @@ impl AppConfig {
             sticky_sessions: self.sticky_sessions,
             max_requests: self.max_requests,
             max_requests_per_client: self.max_requests_per_client,
+            tcp_port: self.tcp_port,
+            tls_passthrough: self.tls_passthrough,
             ..Settings::default()
         }
     }
@@ -176,6 +206,10 @@ mod tests {
             7
         );
         assert!(one("sticky_sessions", true.into()).expect("legal").machine().sticky_sessions);
+        assert_eq!(one("tcp_port", 5432.into()).expect("legal").machine().tcp_port, Some(5432));
+        assert!(one("tcp_port", 0.into()).is_err() && one("tcp_port", 65_536.into()).is_err());
+        assert!(one("tls_passthrough", true.into()).expect_err("unhealthy").contains("health=tcp"));
+        assert!(one("health", "udp".into()).is_err());
         assert_eq!(AppConfig::of(&Overrides::new()).expect("legal").machine(), Settings::default());
     }
 }

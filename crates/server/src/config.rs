@@ -1,6 +1,7 @@
 //! The operator's configuration, `/etc/teal/server.toml`: every field documented here, defaults here and nowhere else, unknown fields refused.
 //! Everything is parsed before anything is opened.
 
+use crate::portrange::PortRange;
 use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -39,6 +40,8 @@ pub struct Config {
     pub access_log: LogForm,
     /// Where it logs them; without it to its standard output.
     pub access_log_file: Option<PathBuf>,
+    /// TCP ports that apps may have (`tcp_port`), such as `"5000-5999"`; the router opens them on the addresses of `router_http`. Without it: none.
+    pub tcp_ports: Option<PortRange>,
     /// The router's control socket; default: `router.sock` in `data`.
     pub router_control: Option<PathBuf>,
     /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
@@ -144,6 +147,7 @@ impl Default for Config {
             connections_per_client: 0,
             access_log: LogForm::Off,
             access_log_file: None,
+            tcp_ports: None,
             router_control: None,
             runtime: "auto".into(),
             pool: "10.177.0.0/16".into(),

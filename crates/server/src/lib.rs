@@ -18,6 +18,7 @@ pub mod log;
 mod metrics;
 pub mod notify;
 pub mod platform;
+pub mod portrange;
 pub mod probe;
 pub mod release;
 pub mod routerlink;

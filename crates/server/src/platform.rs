@@ -5,6 +5,7 @@
 mod accounts;
 mod apps;
 mod settings;
+mod streams;
 mod traffic;
 mod views;
 
@@ -118,6 +119,10 @@ impl From<store::Error> for Error {
 impl From<engine::Error<store::Error>> for Error {
     fn from(error: engine::Error<store::Error>) -> Self {
         match error {
+            engine::Error::Store(store::Error::Taken) => Self::invalid(
+                "another app has this TCP port by now",
+                "choose another one, or `tcp_port=auto`",
+            ),
             engine::Error::Store(error) => error.into(),
             engine::Error::NoSuchApp => Self::NotFound("there is no such app".into()),
             engine::Error::Busy => Self::Internal(error.to_string()),

@@ -1,5 +1,5 @@
 //! One probe of an instance, from the router's side of the network: a TCP connect, then GET, read to the end, never following a redirect.
-//! It must never take an open port for health: a frozen process accepts connections, too.
+//! It must never take an open port for health, unless the app's owner said so: a frozen process accepts connections, too.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -15,7 +15,7 @@ const MAX_BODY: usize = 1024 * 1024;
 /// What one probe found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// The path that was asked for.
+    /// The path that was asked for; empty if none was, only a connection.
     pub path: String,
     /// How long it took, in milliseconds.
     pub elapsed_ms: u64,
@@ -28,6 +28,8 @@ pub struct Probe {
 pub enum Finding {
     /// Nobody accepts connections there.
     NotListening,
+    /// A connection, which was all that was asked for.
+    Accepts,
     /// A whole response.
     Status {
         /// Its code.
@@ -43,7 +45,17 @@ impl Finding {
     /// Healthy: 200–299, or exactly 200 if `strict`.
     #[must_use]
     pub fn good(&self, strict: bool) -> bool {
-        matches!(self, Self::Status { code, .. } if if strict { *code == 200 } else { (200..300).contains(code) })
+        match self {
+            Self::Accepts => true,
+            Self::Status { code, .. } => {
+                if strict {
+                    *code == 200
+                } else {
+                    (200..300).contains(code)
+                }
+            }
+            Self::NotListening | Self::Broken(_) => false,
+        }
     }
 }
 
@@ -51,6 +63,8 @@ impl fmt::Display for Probe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { path, elapsed_ms, finding } = self;
         match finding {
+            Finding::Accepts => write!(f, "TCP: connections are accepted (after {elapsed_ms} ms)"),
+            Finding::NotListening if path.is_empty() => write!(f, "TCP: nothing is listening"),
             Finding::NotListening => write!(f, "GET {path}: nothing is listening"),
             Finding::Status { code, location: Some(to) } => {
                 write!(
@@ -75,6 +89,17 @@ pub async fn probe(address: SocketAddr, host: &str, path: &str) -> Probe {
     };
     let elapsed_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     Probe { path: path.to_owned(), elapsed_ms, finding }
+}
+
+/// Looks whether connections are accepted.
+pub async fn connect(address: SocketAddr) -> Probe {
+    let begin = Instant::now();
+    let finding = match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
+        Ok(Ok(_)) => Finding::Accepts,
+        Ok(Err(_)) | Err(_) => Finding::NotListening,
+    };
+    let elapsed_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Probe { path: String::new(), elapsed_ms, finding }
 }
 
 async fn get(address: SocketAddr, host: &str, path: &str) -> Finding {
@@ -150,5 +175,14 @@ mod tests {
         assert!(short.to_string().contains("broke off"), "{short}");
         let closed = probe("127.0.0.1:1".parse().expect("address"), "a", "/").await;
         assert_eq!(closed.finding, Finding::NotListening);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("bound");
+        assert!(connect(address).await.finding.good(true));
+        drop(listener);
+        let closed = connect(address).await;
+        assert_eq!(
+            (closed.finding.good(false), closed.to_string().as_str()),
+            (false, "TCP: nothing is listening")
+        );
     }
 }

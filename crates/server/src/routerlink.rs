@@ -9,7 +9,7 @@ use std::{
 };
 use teal_core::{
     certificate::{Certificate, Proof},
-    control::{self, Reply, Request, Traffic},
+    control::{self, PortTrouble, Reply, Request, Traffic},
     id::{AppId, EnvironmentId},
     metrics::{self, Metrics},
     route::{AppRoute, Table},
@@ -177,6 +177,17 @@ impl RouterLink {
         match reply {
             Reply::Metrics { metrics } => Ok((*metrics, generation)),
             other => unexpected(&mut state.connection, other).and(Err(Error::Confused)),
+        }
+    }
+
+    /// TCP ports that the router cannot open.
+    ///
+    /// # Errors
+    /// If the router cannot be reached.
+    pub async fn troubles(&self) -> Result<Vec<PortTrouble>, Error> {
+        match self.ask(&Request::Traffic).await? {
+            Reply::Traffic { troubles, .. } => Ok(troubles),
+            _ => Err(Error::Confused),
         }
     }
 

@@ -25,8 +25,10 @@ pub(crate) enum ConfigCommand {
 #[command(
     after_help = "A value that is JSON (a number, true, a list) is taken as such; anything else is a text.
 
-Example:
-  teal config set bake_s=30 off_after_s=3600 --app shop"
+Examples:
+  teal config set bake_s=30 off_after_s=3600 --app shop
+  teal config set tcp_port=auto health=tcp --app broker
+  teal config set tls_passthrough=true health=tcp --app vault"
 )]
 pub(crate) struct SetArgs {
     /// NAME=VALUE.

@@ -25,4 +25,4 @@ mod view;
 
 pub use keeper::keep;
 pub(crate) use names::check;
-pub use view::view;
+pub use view::{passed, view};

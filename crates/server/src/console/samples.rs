@@ -128,6 +128,7 @@ fn status(word: &str) -> StatusView {
         button: None,
         domains: vec!["shop.example.test".into()],
         url: Some("http://shop.example.test/".into()),
+        tcp: None,
         runtime: "sandbox".into(),
         warnings: Vec::new(),
     }

@@ -27,7 +27,7 @@ impl Platform {
     ///
     /// # Errors
     /// If the name is taken or no name, or a setting is wrong.
-    pub async fn create_app(&self, who: &Principal, new: NewApp) -> Result<AppView> {
+    pub async fn create_app(&self, who: &Principal, mut new: NewApp) -> Result<AppView> {
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let name = &new.name;
         let fits = (1..=MAX_NAME).contains(&name.len()) && name.chars().all(legal);
@@ -36,6 +36,7 @@ impl Platform {
                 format!("lower-case letters, digits and `-`, a letter first, at most {MAX_NAME} characters");
             return Err(Error::invalid("that is not a name for an app", hint));
         }
+        self.choose_port(&mut new.config, None).await?;
         let config = AppConfig::of(&new.config)
             .map_err(|why| Error::invalid(why, "see `teal config list` for all settings"))?;
         let id: AppId =
@@ -45,14 +46,15 @@ impl Platform {
         // Whoever takes an app's name takes its domain, too: the store says the first.
         if self.store().app_of_name(name.clone()).await?.is_none() {
             self.check_owner(&id, &domains).await?;
+            self.check_streams(&id, &config, None, &domains).await?;
         }
         let app = App::new(id.clone(), name.clone(), domains, config.machine());
         match self.store().create_app(app, new.config).await {
             Ok(_) => {}
             Err(store::Error::Taken) => {
                 return Err(Error::invalid(
-                    format!("there is an app `{name}` already"),
-                    "choose another name",
+                    format!("there is an app `{name}` already, or one that has its TCP port by now"),
+                    "choose another name or port",
                 ));
             }
             Err(error) => return Err(error.into()),

@@ -100,6 +100,7 @@ impl Platform {
         domains.extend(add);
         domains.sort();
         domains.dedup();
+        self.check_sharing(app, rows.app.settings.tls_passthrough, &domains).await?;
         if domains.len() > MAX_DOMAINS {
             return Err(Error::invalid(format!("more than {MAX_DOMAINS} domains"), "remove some first"));
         }
@@ -123,13 +124,17 @@ impl Platform {
     /// # Errors
     /// If there is no such app.
     pub async fn certificates(&self, app: &AppId) -> Result<Vec<CertificateView>> {
-        let domains = self.rows(app).await?.app.domains;
+        let teal_core::deploy::App { domains, settings, .. } = self.rows(app).await?.app;
+        let passes = settings.tls_passthrough;
         let rows = self.store().certificate_rows().await?;
         let config = Arc::clone(&self.inner.world.config);
         let views = tokio::task::spawn_blocking(move || {
             let row = |host: &str| rows.iter().find(|row| row.name == host);
             let view = |domain: &String| {
                 let host = domain::host(domain);
+                if passes {
+                    return certificates::passed(domain);
+                }
                 CertificateView { domain: domain.clone(), ..certificates::view(&config, host, row(host)) }
             };
             domains.iter().map(view).collect()
@@ -164,7 +169,10 @@ impl Platform {
                 overrides.insert(name, value)
             };
         }
+        let rows = self.rows(app).await?;
+        self.choose_port(&mut overrides, rows.app.settings.tcp_port).await?;
         let config = config_of(&overrides)?;
+        self.check_streams(app, &config, Some(&rows.app.settings), &rows.app.domains).await?;
         self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await?;
         let rows = self.rows(app).await?;
         let act = Act::Set { settings: config.machine(), name: rows.app.name, domains: rows.app.domains };

@@ -34,6 +34,11 @@ impl Platform {
             (_, Some(80) | None) => format!("http://{domain}/"),
             (host, Some(port)) => format!("http://{host}:{port}{}/", domain::path(domain)),
         });
+        let (tcp, trouble) = match rows.app.settings.tcp_port {
+            Some(port) => self.tcp(port, &rows.app.domains).await,
+            None => (String::new(), None),
+        };
+        let warnings = self.inner.warnings.iter().cloned().chain(trouble).collect();
         Ok(StatusView {
             id: rows.app.id.clone(),
             app: rows.app.name.clone(),
@@ -51,7 +56,8 @@ impl Platform {
             domains: rows.app.domains.clone(),
             url,
             runtime: self.inner.world.runtime.name().into(),
-            warnings: self.inner.warnings.clone(),
+            tcp: Some(tcp).filter(|tcp| !tcp.is_empty()),
+            warnings,
         })
     }
 

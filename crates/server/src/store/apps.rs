@@ -2,9 +2,10 @@
 
 use super::{Error, Result, Store, all, integer, natural, one};
 use crate::appconfig::Overrides;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use teal_core::{
     deploy::{App, Rows},
+    domain,
     id::AppId,
 };
 
@@ -69,10 +70,54 @@ impl Store {
         .await
     }
 
+    /// The first of these hosts of which another app has a part, and that app's name, where `passes` or the other app's settings say that a host is one app's
+    /// as a whole.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn sharer(
+        &self,
+        app: &AppId,
+        domains: Vec<String>,
+        passes: bool,
+    ) -> Result<Option<(String, String)>> {
+        let app = app.clone();
+        self.read(move |c, _| {
+            let hosts: BTreeSet<&str> = domains.iter().map(|domain| domain::host(domain)).collect();
+            for body in all(c, "SELECT body FROM apps ORDER BY name", [], |row| row.get::<_, String>(0))? {
+                let other: App = serde_json::from_str(&body)?;
+                if other.id == app || !(passes || other.settings.tls_passthrough) {
+                    continue;
+                }
+                let shared =
+                    other.domains.iter().map(|domain| domain::host(domain)).find(|host| hosts.contains(host));
+                if let Some(host) = shared {
+                    return Ok(Some((host.to_owned(), other.name.clone())));
+                }
+            }
+            Ok(None)
+        })
+        .await
+    }
+
+    /// The TCP ports that apps have, with their names.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub async fn tcp_ports(&self) -> Result<BTreeMap<u16, (AppId, String)>> {
+        let sql = "SELECT json_extract(body, '$.settings.tcp_port') AS port, id, name FROM apps WHERE port IS NOT NULL";
+        let rows: Vec<(i64, String, String)> =
+            self.read(move |c, _| all(c, sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))).await?;
+        let row = |(port, id, name): (i64, String, String)| {
+            Some((u16::try_from(port).ok()?, (id.parse().ok()?, name)))
+        };
+        Ok(rows.into_iter().filter_map(row).collect())
+    }
+
     /// Makes an app with its first snapshot (no variables).
     ///
     /// # Errors
-    /// If the name is taken, or the store cannot be written.
+    /// If the name or the TCP port is taken, or the store cannot be written.
     pub async fn create_app(&self, mut app: App, config: Overrides) -> Result<Rows> {
         app.config = 1;
         let rows = Rows::new(app.clone());
@@ -165,9 +210,51 @@ impl Store {
     }
 }
 
-fn taken(error: rusqlite::Error) -> Error {
+pub(super) fn taken(error: rusqlite::Error) -> Error {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::ConstraintViolation) => Error::Taken,
         _ => Error::Sqlite(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{secrets::Key, store::Commit};
+    use teal_core::{
+        deploy::{Change, Settings},
+        engine::Committed,
+    };
+
+    fn app(name: &str, tcp_port: Option<u16>) -> App {
+        let settings = Settings { tcp_port, ..Settings::default() };
+        let id = format!("a-{name}").parse().expect("legal");
+        App::new(id, name.into(), vec![format!("{name}.test")], settings)
+    }
+
+    fn commit(mut rows: Rows, tcp_port: Option<u16>) -> Commit {
+        let base = rows.app.version;
+        rows.app.version += 1;
+        rows.app.settings.tcp_port = tcp_port;
+        let change = Change { rows, events: Vec::new(), mails: Vec::new(), transitions: Vec::new() };
+        Commit { base, change, mails: Vec::new() }
+    }
+
+    #[tokio::test]
+    async fn the_store_itself_gives_a_tcp_port_to_one_app_only() {
+        let place = tempfile::tempdir().expect("a directory");
+        let key = Key::open(&place.path().join("key")).expect("a key");
+        let store = Store::open(&place.path().join("store"), key).expect("opens");
+        let create = |name, port| store.create_app(app(name, port), Overrides::new());
+        let one = create("one", Some(5000)).await.expect("made");
+        let two = create("two", None).await.expect("made");
+        create("three", None).await.expect("many have none");
+        assert!(matches!(create("four", Some(5000)).await, Err(Error::Taken)));
+        assert!(matches!(store.commit(commit(two.clone(), Some(5000))).await, Err(Error::Taken)));
+        let ports = store.tcp_ports().await.expect("reads");
+        assert_eq!(ports.get(&5000).map(|(id, name)| (id.as_str(), name.as_str())), Some(("a-one", "one")));
+        assert_eq!(store.commit(commit(one, None)).await.expect("given up"), Committed::Ok);
+        assert_eq!(store.commit(commit(two, Some(5000))).await.expect("free"), Committed::Ok);
+        assert_eq!(store.tcp_ports().await.expect("reads").len(), 1);
     }
 }

@@ -99,7 +99,7 @@ fn row_of(row: &Row<'_>) -> rusqlite::Result<CertificateRow> {
 }
 
 impl Store {
-    /// The host names (and wildcards) of all apps that are not being deleted; apps that share one by their paths need one certificate.
+    /// The host names (and wildcards) of all apps that are not being deleted and do not end TLS themselves; apps that share one by their paths need one certificate.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -108,7 +108,7 @@ impl Store {
             let mut hosts = BTreeSet::new();
             for body in all(c, "SELECT body FROM apps", [], |row| row.get::<_, String>(0))? {
                 let app: App = serde_json::from_str(&body)?;
-                if app.deleted.is_none() {
+                if app.deleted.is_none() && !app.settings.tls_passthrough {
                     hosts.extend(app.domains.iter().map(|domain| domain::host(domain).to_owned()));
                 }
             }

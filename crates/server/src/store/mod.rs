@@ -23,8 +23,11 @@ use std::{
 };
 
 /// Migrations in order; `user_version` says how many were done.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001.sql"), include_str!("../../migrations/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001.sql"),
+    include_str!("../../migrations/0002.sql"),
+    include_str!("../../migrations/0003.sql"),
+];
 
 /// What can go wrong with the store.
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +52,8 @@ pub enum Error {
     /// Somebody else committed first.
     #[error("the app changed meanwhile")]
     Conflict,
-    /// A name is taken.
-    #[error("the name is taken")]
+    /// A name or a TCP port is another app's.
+    #[error("the name or the TCP port is taken")]
     Taken,
     /// A blocking thread was lost.
     #[error("the store's thread ended")]

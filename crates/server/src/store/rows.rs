@@ -1,6 +1,6 @@
 //! The machine's rows: loaded whole per app, committed whole with their events and mails in one transaction, compare-and-swap on the app's version.
 
-use super::{QueuedMail, Result, Store, all, integer, mails, natural, one};
+use super::{QueuedMail, Result, Store, all, apps::taken, integer, mails, natural, one};
 use crate::log::rfc3339;
 use rusqlite::{Connection, Transaction};
 use serde::de::DeserializeOwned;
@@ -54,7 +54,8 @@ impl Store {
             let sql = "UPDATE apps SET name = ?2, version = ?3, body = ?4 WHERE id = ?1 AND version = ?5";
             let body = serde_json::to_string(app)?;
             let updated =
-                t.execute(sql, (app.id.as_str(), &app.name, integer(app.version), body, integer(*base)))?;
+                t.execute(sql, (app.id.as_str(), &app.name, integer(app.version), body, integer(*base)));
+            let updated = updated.map_err(taken)?;
             if updated == 0 {
                 return Ok(Committed::Conflict);
             }

@@ -4,7 +4,7 @@ use super::{World, now};
 use crate::{
     instancelog::{self, Follower},
     log::{self, Logs},
-    probe::{Finding, Probe, probe},
+    probe::{Finding, Probe, connect, probe},
 };
 use futures_util::future::try_join_all;
 use std::{collections::HashMap, net::SocketAddr, time::Duration};
@@ -37,6 +37,15 @@ pub(super) struct Health {
     pub(super) good: u32,
     /// The port inside.
     pub(super) port: u16,
+    /// That it accepts connections is enough; `paths` has the one question that takes.
+    pub(super) tcp: bool,
+}
+
+impl Health {
+    /// Asks one instance one of the questions.
+    pub(super) async fn probe(&self, address: SocketAddr, path: &str) -> Probe {
+        if self.tcp { connect(address).await } else { probe(address, &self.host, path).await }
+    }
 }
 
 impl World {
@@ -150,7 +159,7 @@ impl<'a> Checker<'a> {
     async fn probe_all(&mut self) {
         self.last.clear();
         for path in &self.health.paths {
-            let found = probe(self.backend.address, &self.health.host, path).await;
+            let found = self.health.probe(self.backend.address, path).await;
             let good = found.finding.good(self.health.strict);
             self.last.push(found);
             if !good {
@@ -182,6 +191,7 @@ impl<'a> Checker<'a> {
         match &found.finding {
             Finding::NotListening => format!("Nothing listening on 0.0.0.0:{} yet…", self.health.port),
             Finding::Status { code, .. } => format!("Response from GET {} is {code}", found.path),
+            Finding::Accepts => format!("0.0.0.0:{} accepts connections", self.health.port),
             Finding::Broken(why) => format!("GET {} {why}", found.path),
         }
     }

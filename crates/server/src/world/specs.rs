@@ -1,7 +1,11 @@
 //! What an environment's instances are to be: from the release, the snapshot of variables and settings, and the facts that CONTRACT injects.
 
 use super::{World, broke, check::Health, unknown};
-use crate::{appconfig::AppConfig, release, store::Variables};
+use crate::{
+    appconfig::{AppConfig, HealthKind},
+    release,
+    store::Variables,
+};
 use teal_core::{
     deploy::{Environment, Outcome, Rows, Stage},
     domain,
@@ -46,12 +50,14 @@ impl World {
     /// What healthy means for it.
     pub(super) async fn health(&self, rows: &Rows, environment: &Environment) -> Result<Health, Outcome> {
         let (variables, config) = self.snapshot(rows, environment).await?;
+        let tcp = config.health == HealthKind::Tcp;
         Ok(Health {
-            paths: paths(&variables),
+            paths: if tcp { vec![String::new()] } else { paths(&variables) },
             host: domain::first(&rows.app.domains).map_or("localhost", domain::host).into(),
             strict: config.strict_health,
             good: rows.app.settings.good_probes.max(1),
             port: PORT,
+            tcp,
         })
     }
 

@@ -2,7 +2,7 @@
 //! never for a rate of 5xx alone. It ends well only with a good probe of every instance at or after its end.
 
 use super::{World, check::exited, now};
-use crate::{instancelog, probe::probe};
+use crate::instancelog;
 use std::{collections::HashMap, time::Duration};
 use teal_core::{
     deploy::{Environment, Failure, Outcome, Rows, Stage},
@@ -41,7 +41,7 @@ impl World {
             for backend in environment.backends() {
                 let mut failed = None;
                 for path in &health.paths {
-                    let found = probe(backend.address, &health.host, path).await;
+                    let found = health.probe(backend.address, path).await;
                     failed = failed.or((!found.finding.good(health.strict)).then_some(found));
                 }
                 let count = bad.entry(backend.instance.clone()).or_default();

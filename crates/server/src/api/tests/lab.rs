@@ -43,9 +43,14 @@ pub(super) struct Lab {
 
 impl Lab {
     pub(super) async fn new() -> Self {
+        Self::configured(|_| ()).await
+    }
+
+    pub(super) async fn configured(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("directory");
         let data = directory.path().to_owned();
-        let config = Config { data: data.clone(), runtime: "process".into(), ..Config::default() };
+        let mut config = Config { data: data.clone(), runtime: "process".into(), ..Config::default() };
+        change(&mut config);
         let key = Key::open(&data.join("teal.key")).expect("key");
         let store = Store::open(&data.join("teal.sqlite"), key).expect("store");
         store.set_user(UserView { name: "admin".into(), email: None }).await.expect("user");
