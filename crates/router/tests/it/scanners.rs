@@ -87,6 +87,10 @@ fn certificate(authority: &Path) -> Certificate {
 const EXCUSED: &[(&str, &str)] = &[
     ("engine_problem", "about the scanner's own OpenSSL, which has no GOST"),
     ("secure_renego", "the scanner's own OpenSSL speaks TLS 1.3 first, which has no renegotiation"),
+    (
+        "sessionresumption_ticket",
+        "the scanner's client may leave before a ticket comes; resumption is tried by `it secure`",
+    ),
 ];
 
 /// What must be in the report, word for word, so that an empty or broken one is none.
@@ -142,11 +146,12 @@ fn a_bad_report_is_seen() {
     assert_eq!(complaints(&old).len(), 1);
 }
 
-#[test]
-#[ignore = "needs testssl.sh: cargo xtask scan"]
-fn testssl_finds_nothing_above_low() {
-    let scanned = Scanned::start();
+/// One report of testssl.sh.
+fn testssl(scanned: &Scanned) -> Vec<Value> {
     let file = scanned.place("testssl.json");
+    if file.exists() {
+        fs::remove_file(&file).expect("removes the report before");
+    }
     let mut command = Command::new("/usr/bin/testssl");
     command.args(["--quiet", "--warnings", "off", "--color", "0", "-n", "none", "--ip", "127.0.0.1"]);
     command.args(["-p", "-s", "-f", "-P", "-S", "-h", "-U"]);
@@ -162,7 +167,23 @@ fn testssl_finds_nothing_above_low() {
         println!("  {} {}: {}", finding["severity"], finding["id"], finding["finding"]);
     }
     assert!(findings.len() >= 80, "{} findings are no whole report: {text}", findings.len());
-    assert_eq!(complaints(&findings), Vec::<String>::new());
+    findings
+}
+
+#[test]
+#[ignore = "needs testssl.sh: cargo xtask scan"]
+fn testssl_finds_nothing_above_low() {
+    let scanned = Scanned::start();
+    // WARN is said of a check that the scanner could not make: on a busy machine its clients give up. It is asked again, a finding is not.
+    let doubt = |complaint: &String| complaint.contains(r#""severity":"WARN""#);
+    let mut left = complaints(&testssl(&scanned));
+    for _ in 0..2 {
+        if left.is_empty() || !left.iter().all(doubt) {
+            break;
+        }
+        left = complaints(&testssl(&scanned));
+    }
+    assert_eq!(left, Vec::<String>::new());
 }
 
 /// Starts sslyze. It knows most alerts by which a server may turn a client without a name away, but not the one that rustls sends.

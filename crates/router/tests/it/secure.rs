@@ -23,7 +23,7 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        self, ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
         pki_types::{CertificateDer, ServerName, pem::PemObject as _},
     },
 };
@@ -43,13 +43,21 @@ impl Trust {
     }
 
     pub(crate) fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
+        self.client_of(rustls::DEFAULT_VERSIONS, protocols)
+    }
+
+    fn client_of(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         for certificate in &self.0 {
             let der = CertificateDer::from_pem_slice(certificate.chain.as_bytes()).expect("a certificate");
             roots.add(der).expect("adds");
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions);
         let mut config = builder.expect("legal").with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         Arc::new(config)
@@ -111,6 +119,29 @@ fn each_name_gets_its_certificate_and_a_new_one_at_once() {
     assert!(get(https(&rig), &newer.client(&[]), "shop.test").is_ok());
     // A new client: one that was there before would resume its session, and look at no certificate.
     assert!(get(https(&rig), &trust.client(&[]), "shop.test").is_err(), "the old one is not used any more");
+}
+
+#[test]
+fn a_client_that_comes_back_resumes_its_session() {
+    let (mut rig, app) = (secure(), App::version("one"));
+    rig.control.replace(vec![route("e-1", &[app.address])]);
+    let mut trust = Trust::default();
+    let own = trust.make(&["shop.test"]);
+    give(&mut rig, vec![own], Vec::new());
+    for version in rustls::DEFAULT_VERSIONS {
+        let client = trust.client_of(&[version], &[]);
+        let handshake = || {
+            let mut stream = dial(https(&rig), &client, "shop.test");
+            write!(stream, "GET / HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n").expect("sends");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("answers");
+            (stream.conn.protocol_version(), stream.conn.handshake_kind())
+        };
+        assert_eq!(handshake(), (Some(version.version), Some(HandshakeKind::Full)));
+        for _ in 0..4 {
+            assert_eq!(handshake(), (Some(version.version), Some(HandshakeKind::Resumed)));
+        }
+    }
 }
 
 #[test]
