@@ -5,7 +5,7 @@
 use crate::{
     codec::{
         Framing, Name, Refusal,
-        head::{Fields, Request},
+        head::{Fields, Request, line},
         target::Target,
     },
     headers::Hops,
@@ -13,7 +13,7 @@ use crate::{
     pins::Pins,
     text,
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 /// Where certificate authorities look for proofs (RFC 8555, 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
@@ -63,6 +63,8 @@ pub(crate) struct Asked {
     pub(crate) client: IpAddr,
     /// The instances that the client had before.
     pub(crate) pins: Pins,
+    /// When all of its head was there.
+    pub(crate) at: Instant,
     /// The last part of the path under which certificate authorities look for proofs.
     pub(crate) challenge: Option<String>,
 }
@@ -99,15 +101,12 @@ impl Asked {
 
         first_line(&mut head, request.method, &target);
         line(&mut head, "Host", target.authority.as_bytes());
+        let unwanted = |name| name == Name::Expect && is_old;
+        fields.copy(&mut head, |name, text| goes_on(name) && !unwanted(name) && !hops.names(name, text));
         let mut pins = Pins::default();
-        for (name, text, value) in fields.iter() {
-            if name == Name::Cookie {
-                let value = pins.take(value);
-                if !value.is_empty() {
-                    line(&mut head, text, &value);
-                }
-            } else if goes_on(name) && !(name == Name::Expect && is_old) && !hops.names(name, text) {
-                line(&mut head, text, value);
+        for value in fields.all(Name::Cookie).map(|value| pins.take(value)) {
+            if !value.is_empty() {
+                line(&mut head, "Cookie", &value);
             }
         }
         framed(&mut head, framing);
@@ -136,6 +135,7 @@ impl Asked {
             is_clear: proto(fields, asker) != b"https",
             client: client(fields, asker),
             pins,
+            at: Instant::now(),
             challenge: target.path.strip_prefix(CHALLENGES).map(ToOwned::to_owned),
         })
     }
@@ -153,13 +153,6 @@ fn first_line(head: &mut Vec<u8>, method: &str, target: &Target<'_>) {
     }
 }
 
-/// One header line.
-pub(crate) fn line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
-        head.extend_from_slice(part);
-    }
-}
-
 /// The framing that the other side is told: always ours.
 pub(crate) fn framed(head: &mut Vec<u8>, framing: Framing) {
     match framing {
@@ -173,12 +166,13 @@ pub(crate) fn framed(head: &mut Vec<u8>, framing: Framing) {
     }
 }
 
-/// Is copied as it is.
+/// Is copied as it is; cookies lose those of ours.
 fn goes_on(name: Name) -> bool {
     let ours = matches!(
         name,
         Name::Host
             | Name::ContentLength
+            | Name::Cookie
             | Name::Forwarded
             | Name::XForwardedFor
             | Name::XForwardedHost
@@ -202,13 +196,13 @@ fn upgrade<'a>(fields: Fields<'a>, hops: &Hops<'_>) -> Option<(Protocol, &'a str
 }
 
 fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authority: &str) {
-    list(head, "X-Forwarded-For", fields, Name::XForwardedFor, asker);
+    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor, asker);
     head.extend_from_slice(asker.node.as_bytes());
-    head.extend_from_slice(b"\r\n");
-    list(head, "Forwarded", fields, Name::Forwarded, asker);
-    let (open, close) = if asker.node.contains(':') { ("\"[", "]\"") } else { ("", "") };
+    list(head, "\r\nForwarded: ", fields, Name::Forwarded, asker);
+    let is_v6 = asker.node.as_bytes().contains(&b':');
+    let (open, close) = if is_v6 { ("for=\"[", "]\";host=\"") } else { ("for=", ";host=\"") };
     // Quoted, because a port's colon is not a token's character; `domain` let nothing in that a quoted string cannot hold.
-    for part in ["for=", open, asker.node, close, ";host=\"", authority, "\";proto=", asker.scheme, "\r\n"] {
+    for part in [open, asker.node, close, authority, "\";proto=", asker.scheme, "\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
     let told = |name| fields.all(name).next().filter(|_| asker.trusted);
@@ -241,7 +235,6 @@ fn proto<'a>(fields: Fields<'a>, asker: &Asker<'a>) -> &'a [u8] {
 /// The beginning of a comma-separated list in one line, with what a trusted proxy said before.
 fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name, asker: &Asker<'_>) {
     head.extend_from_slice(text.as_bytes());
-    head.extend_from_slice(b": ");
     if asker.trusted {
         for before in fields.all(name).filter(|value| !value.is_empty()) {
             head.extend_from_slice(before);

@@ -102,9 +102,9 @@ impl<'a> Exchange<'a> {
         asked: &'a Asked,
         app: Connection,
         counted: (Ticket, Busy),
+        now: Instant,
     ) -> Self {
         client.up.rewind();
-        let now = Instant::now();
         let before = (app.wire.written(), app.wire.read());
         Self {
             worker,

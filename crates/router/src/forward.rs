@@ -21,7 +21,7 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Instances that one request is offered to, at most.
@@ -37,7 +37,7 @@ pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Aske
     // What came of the body with the head leaves with it, or, if it is none, keeps the head from leaving.
     let ended = match client.up.stage() {
         Ok(_) if let Some(proof) = proof(worker, &asked) => Err(proof),
-        Ok(_) => Journey { worker, client, asked: &asked, tried: Vec::new(), fresh: false }.run().await,
+        Ok(_) => Journey::new(worker, client, &asked).run().await,
         Err(refusal) => Err(Page::Refused(refusal)),
     };
     let after = match ended {
@@ -66,6 +66,8 @@ struct Journey<'a> {
     tried: Vec<Arc<Peer>>,
     /// A pooled connection turned out to be closed: no more of them.
     fresh: bool,
+    /// When the present attempt began: the first one does not ask the clock again.
+    since: Instant,
 }
 
 /// How an attempt ended that gave no answer.
@@ -78,7 +80,11 @@ enum Miss {
     Over(Page),
 }
 
-impl Journey<'_> {
+impl<'a> Journey<'a> {
+    fn new(worker: &'a Worker, client: &'a mut Client, asked: &'a Asked) -> Self {
+        Self { worker, client, asked, tried: Vec::new(), fresh: false, since: asked.at }
+    }
+
     async fn run(mut self) -> Result<After, Page> {
         loop {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
@@ -88,6 +94,7 @@ impl Journey<'_> {
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
             if app.held {
                 self.worker.directory.released_host(&self.asked.domain, target).await;
+                self.since = Instant::now();
                 continue;
             }
             self.client.visit.routed(&app.name);
@@ -97,7 +104,7 @@ impl Journey<'_> {
             if (app.force_https || app.passes) && self.asked.is_clear {
                 return Err(Page::Secure(self.asked.by_tls(self.client.up.head())));
             }
-            let now = self.worker.directory.now();
+            let now = || self.worker.directory.now();
             let chosen =
                 app.choose(Some(&self.asked.pins), &self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
             let Some((target, peer)) = chosen else { return Err(nobody(&app)) };
@@ -111,6 +118,7 @@ impl Journey<'_> {
                 Err(Miss::Again) => self.fresh = true,
                 Err(Miss::Over(page)) => return Err(page),
             }
+            self.since = Instant::now();
         }
     }
 
@@ -123,7 +131,11 @@ impl Journey<'_> {
     ) -> Result<After, Miss> {
         let mut order = pin!(cut_ordered(ticket.counters().cuts()));
         let connection = self.connection(app, peer, &ticket, order.as_mut()).await?;
-        let mut exchange = Exchange::new(self.worker, self.client, self.asked, connection, (ticket, busy));
+        if !connection.reused {
+            self.since = Instant::now();
+        }
+        let mut exchange =
+            Exchange::new(self.worker, self.client, self.asked, connection, (ticket, busy), self.since);
         exchange.pin = app.pin(&self.asked.pins, peer, !self.asked.is_clear);
         let fault = match poll_fn(|cx| exchange.poll_answer(cx, order.as_mut())).await {
             Ok(answer) if answer.status == 101 => return Ok(exchange.switch().await),
@@ -145,7 +157,7 @@ impl Journey<'_> {
     ) -> Result<Connection, Miss> {
         let pool = &self.worker.pool;
         if !self.fresh
-            && let Some(connection) = pool.take(peer, !self.asked.is_repeatable())
+            && let Some(connection) = pool.take(peer, !self.asked.is_repeatable(), self.since)
         {
             return Ok(connection);
         }

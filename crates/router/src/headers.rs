@@ -1,10 +1,10 @@
 //! Which header lines go on and which end here; the response's side of it. The request's side is [`crate::asked`].
 
 use crate::{
-    asked::{Asked, framed, line},
+    asked::{Asked, framed},
     codec::{
         Framing, Name, Refusal,
-        head::{Fields, Response},
+        head::{Fields, Response, line},
     },
     text,
 };
@@ -111,13 +111,9 @@ pub(crate) fn response(
     let hops = Hops::of(response.fields)?;
     let (interim, switches) = (response.status < 200, response.status == 101);
     status_line(head, response.status, response.reason);
-    let mut dated = false;
-    for (name, text, value) in response.fields.iter() {
-        dated |= name == Name::Date;
-        if name != Name::ContentLength && !name.is_hop_by_hop() && !hops.names(name, text) {
-            line(head, text, value);
-        }
-    }
+    response.fields.copy(head, |name, text| {
+        name != Name::ContentLength && !name.is_hop_by_hop() && !hops.names(name, text)
+    });
     if switches {
         line(head, "Connection", b"upgrade");
         if let Some(protocol) = response.fields.all(Name::Upgrade).next() {
@@ -130,7 +126,7 @@ pub(crate) fn response(
     if let Some(pin) = pin {
         line(head, "Set-Cookie", pin.as_bytes());
     }
-    if !dated && !interim {
+    if !response.fields.has(Name::Date) && !interim {
         head.extend_from_slice(b"Date: ");
         text::date(head);
         head.extend_from_slice(b"\r\n");

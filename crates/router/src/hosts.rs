@@ -5,10 +5,11 @@
 
 use crate::codec::{Refusal, path};
 use arc_swap::ArcSwap;
+use foldhash::quality::RandomState;
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
-    hash::{BuildHasher as _, RandomState},
+    hash::BuildHasher as _,
     sync::Arc,
 };
 use teal_core::{domain, id::AppId};
@@ -16,7 +17,7 @@ use teal_core::{domain, id::AppId};
 /// Parts: with 100,000 domains a change copies some 400 pointers for each of its domains.
 const PARTS: usize = 256;
 
-type Part<T> = HashMap<Arc<str>, Arc<Host<T>>>;
+type Part<T> = HashMap<Arc<str>, Arc<Host<T>>, RandomState>;
 
 /// All hosts. `T` is what stands for an app.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ struct Found<T> {
 impl<T> Hosts<T> {
     /// No host at all.
     pub(crate) fn new() -> Self {
-        Self { parts: (0..PARTS).map(|_| ArcSwap::default()).collect(), spread: RandomState::new() }
+        Self { parts: (0..PARTS).map(|_| ArcSwap::default()).collect(), spread: RandomState::default() }
     }
 
     /// The app that answers for this host (lower case, without port) and this target.
@@ -83,7 +84,10 @@ impl<T> Hosts<T> {
     /// The host itself comes before a wildcard; within each the longest path.
     fn look(&self, host: &str, path: &[u8]) -> Found<T> {
         let own = self.at(host, path, |host| &host.own);
-        let Some((_, parent)) = host.split_once('.').filter(|_| own.to.is_none()) else { return own };
+        if own.to.is_some() {
+            return own;
+        }
+        let Some((_, parent)) = host.split_once('.') else { return own };
         let below = self.at(parent, path, |host| &host.below);
         Found { to: below.to, by_path: own.by_path || below.by_path }
     }

@@ -1,8 +1,10 @@
 //! The router's own pages: small, self-contained, and honest about what is wrong. Plain text unless the client asks for HTML.
 
 use crate::{
-    asked::line,
-    codec::{Name, Refusal, head::Fields},
+    codec::{
+        Name, Refusal,
+        head::{Fields, line},
+    },
     headers::status_line,
     text,
 };

@@ -3,6 +3,7 @@
 //! A connection belongs to one peer (instance and address) for ever, so that a reused address never receives another app's traffic.
 
 use crate::{table::Peer, wire::Wire};
+use foldhash::fast::RandomState;
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -32,14 +33,18 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Nothing says that the peer would not take another request on it.
-    fn is_fit(&self, certain: bool) -> bool {
+    fn is_fit(&self, certain: bool, now: Instant) -> bool {
         let silent = || if certain { self.wire.is_silent() } else { self.wire.seems_silent() };
-        self.used.elapsed() < self.keep && silent()
+        now.saturating_duration_since(self.used) < self.keep && silent()
     }
 
     /// Kept no longer, without asking the kernel.
     fn is_old(&self) -> bool {
-        self.peer.is_withdrawn() || self.used.elapsed() >= self.keep
+        self.is_old_at(Instant::now())
+    }
+
+    fn is_old_at(&self, now: Instant) -> bool {
+        self.peer.is_withdrawn() || now.saturating_duration_since(self.used) >= self.keep
     }
 }
 
@@ -47,7 +52,7 @@ impl Connection {
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// By the peer's place in memory, which is its own as long as a connection holds it.
-    idle: RefCell<HashMap<*const Peer, Vec<Connection>>>,
+    idle: RefCell<HashMap<*const Peer, Vec<Connection>, RandomState>>,
     connect: Duration,
     keep: Duration,
 }
@@ -60,11 +65,11 @@ impl Pool {
 
     /// An idle connection to the peer that is fit for use, the one used last first. `certain`: the kernel is asked, because the request could not
     /// be sent a second time.
-    pub(crate) fn take(&self, peer: &Arc<Peer>, certain: bool) -> Option<Connection> {
+    pub(crate) fn take(&self, peer: &Arc<Peer>, certain: bool, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let connections = idle.get_mut(&Arc::as_ptr(peer))?;
         while let Some(connection) = connections.pop() {
-            if connection.is_fit(certain) {
+            if connection.is_fit(certain, now) {
                 return Some(connection);
             }
         }
@@ -75,7 +80,7 @@ impl Pool {
     pub(crate) fn put(&self, mut connection: Connection) {
         connection.reused = true;
         connection.used = Instant::now();
-        if connection.is_old() {
+        if connection.is_old_at(connection.used) {
             return;
         }
         let mut idle = self.idle.borrow_mut();

@@ -157,13 +157,13 @@ impl Client {
     }
 
     /// A request begins: this is its head as it goes on, empty if it is none.
-    fn begin(&mut self, head: &[u8], is_old: bool) {
+    fn begin(&mut self, at: Instant, head: &[u8], is_old: bool) {
         let protocol = match (self.wire.is_stream(), is_old) {
             (true, _) => Protocol::Second,
             (false, true) => Protocol::Old,
             (false, false) => Protocol::Usual,
         };
-        self.visit.begin(head, &self.origin.node, protocol);
+        self.visit.begin(at, head, &self.origin.node, protocol);
     }
 
     /// What has moved so far, without what the client sent ahead.
@@ -250,16 +250,16 @@ async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
 pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
     let mut stopping = pin!(worker.stopping.cancelled());
     loop {
-        let mut heads = Heads::new(&worker.limits);
+        let mut heads = Heads::new();
         let next = poll_fn(|cx| heads.poll(cx, &worker, &mut client, stopping.as_mut())).await;
         // Boxed, so that a connection without a request does not hold the room for one.
         let after = match next {
             Some(Ok(asked)) => {
-                client.begin(&asked.head, asked.is_old);
+                client.begin(asked.at, &asked.head, asked.is_old);
                 Box::pin(forward::answer(&worker, &mut client, asked)).await
             }
             Some(Err(refusal)) => {
-                client.begin(&[], false);
+                client.begin(Instant::now(), &[], false);
                 Box::pin(client.say(&Page::Refused(refusal), Form::Text, true, false)).await
             }
             None => return,
@@ -287,14 +287,14 @@ struct Heads {
     blank: bool,
     /// When the head began, if it has.
     begun: Option<Instant>,
-    until: Instant,
+    /// When there is nothing to wait for any more; known once it has to be waited.
+    until: Option<Instant>,
     stopping: bool,
 }
 
 impl Heads {
-    fn new(limits: &Limits) -> Self {
-        let until = Instant::now() + limits.idle;
-        Self { scan: Scan::default(), blank: false, begun: None, until, stopping: false }
+    fn new() -> Self {
+        Self { scan: Scan::default(), blank: false, begun: None, until: None, stopping: false }
     }
 
     /// The next request, or why there is none; nothing if the connection is over.
@@ -320,15 +320,17 @@ impl Heads {
         if came && !client.up.raw().is_empty() {
             self.touch(&worker.limits);
         }
+        let mut until = *self.until.get_or_insert_with(|| Instant::now() + worker.limits.idle);
         if !self.stopping && stopping.poll(cx).is_ready() {
             self.stopping = true;
-            self.until = self.until.min(Instant::now() + LAST_BYTES);
+            until = until.min(Instant::now() + LAST_BYTES);
+            self.until = Some(until);
         }
         let silent = client.up.raw().is_empty();
         if self.stopping && silent {
             return Poll::Ready(None);
         }
-        client.timer.poll_at(cx, self.until).map(|()| (!silent).then_some(Err(Refusal::Slow)))
+        client.timer.poll_at(cx, until).map(|()| (!silent).then_some(Err(Refusal::Slow)))
     }
 
     /// Something came: the silence is over, the head's time goes on.
@@ -336,7 +338,7 @@ impl Heads {
         let now = Instant::now();
         let most = *self.begun.get_or_insert(now) + limits.head;
         if !self.stopping {
-            self.until = most.min(now + limits.idle);
+            self.until = Some(most.min(now + limits.idle));
         }
     }
 

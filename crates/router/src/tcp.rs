@@ -52,7 +52,7 @@ async fn give(worker: &Worker, door: &Door) -> Option<(Tunnel, Arc<Counters>)> {
             worker.directory.released(|| door.app(worker)).await;
             continue;
         }
-        let chosen = app.choose(None, &tried, worker.directory.now()).filter(|_| tried.len() < MAX_TRIED);
+        let chosen = app.choose(None, &tried, || worker.directory.now()).filter(|_| tried.len() < MAX_TRIED);
         let Some((target, peer)) = chosen else {
             app.live()?.counters.failed();
             return None;

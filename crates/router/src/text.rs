@@ -1,17 +1,16 @@
 //! Numbers and dates as HTTP writes them, without a formatter's detours: they are written for every request.
 
-use std::{
-    cell::Cell,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use nix::time::{ClockId, clock_gettime};
+use std::cell::Cell;
 
 /// Writes a number in hexadecimal, at least `digits` long.
 pub(crate) fn hex(out: &mut Vec<u8>, number: u64, digits: usize) {
-    let needed = (64 - number.leading_zeros() as usize).div_ceil(4).max(digits);
-    for place in (0..needed).rev() {
-        let digit = usize::try_from(number >> (place * 4) & 0xf).unwrap_or(0);
-        out.push(b"0123456789abcdef"[digit]);
+    let needed = (64 - number.leading_zeros() as usize).div_ceil(4).clamp(digits.min(16), 16);
+    let mut text = [0; 16];
+    for (place, byte) in text.iter_mut().rev().enumerate() {
+        *byte = b"0123456789abcdef"[(number >> (place * 4)) as usize & 0xf];
     }
+    out.extend_from_slice(&text[16 - needed..]);
 }
 
 /// Writes a number in decimal.
@@ -37,7 +36,9 @@ thread_local! {
 
 /// Writes the present time; made anew once per second.
 pub(crate) fn date(out: &mut Vec<u8>) {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |span| span.as_secs());
+    // The kernel's cheaper clock is some milliseconds behind; a date has whole seconds.
+    let now = clock_gettime(ClockId::CLOCK_REALTIME_COARSE);
+    let now = now.map_or(0, |now| u64::try_from(now.tv_sec()).unwrap_or(0));
     let (of, mut text) = NOW.get();
     if of != now {
         text = date_of(now);

@@ -45,6 +45,9 @@ impl Framing {
 
 /// What the header lines say: nothing, a length, or chunks; anything else is refused.
 pub(crate) fn announced(fields: Fields<'_>, minor: u8) -> Result<Framing, Refusal> {
+    if !fields.has(Name::ContentLength) && !fields.has(Name::TransferEncoding) {
+        return Ok(Framing::None);
+    }
     let (mut length, mut coding) = (None, None);
     for (name, _, value) in fields.iter() {
         let (seen, twice) = match name {

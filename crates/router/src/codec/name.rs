@@ -42,7 +42,7 @@ impl Name {
             return Self::Other;
         }
         match Self::plain(name) {
-            Self::Other if name.contains('_') => Self::behind(name),
+            Self::Other if name.as_bytes().contains(&b'_') => Self::behind(name),
             known => known,
         }
     }
@@ -67,11 +67,19 @@ impl Name {
             19 => &[("proxy-authorization", Self::ProxyAuthorization)],
             _ => &[],
         };
-        known.iter().find(|(text, _)| text.eq_ignore_ascii_case(name)).map_or(Self::Other, |(_, name)| *name)
+        // Most names are none of these, which their first letter says already.
+        let first = name.as_bytes()[0].to_ascii_lowercase();
+        let is = |text: &str| text.as_bytes()[0] == first && text.eq_ignore_ascii_case(name);
+        known.iter().find(|(text, _)| is(text)).map_or(Self::Other, |(_, name)| *name)
     }
 
     fn behind(name: &str) -> Self {
         if Self::plain(&name.replace('_', "-")) == Self::Other { Self::Other } else { Self::Disguised }
+    }
+
+    /// Its place in a set of names.
+    pub(crate) fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// Concerns one connection only.

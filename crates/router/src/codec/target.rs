@@ -70,16 +70,16 @@ fn absolute<'a>(
 
 /// The domain of an authority.
 pub(crate) fn domain(authority: &str) -> Result<String, Refusal> {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port),
-        _ => (authority, ""),
-    };
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let literal = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_name = host.bytes().all(legal) || literal.is_some_and(is_address);
+    let colon = authority.bytes().rposition(|byte| byte == b':').filter(|_| !authority.ends_with(']'));
+    let (host, port) = colon.map_or((authority, ""), |colon| (&authority[..colon], &authority[colon + 1..]));
+    let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    let literal = || host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let is_name = host.bytes().all(legal) || literal().is_some_and(is_address);
     let host = host.strip_suffix('.').unwrap_or(host);
     // An empty label among them: `a..` is no other name for `a.`, and an empty host has none but that.
-    if host.split('.').any(str::is_empty) || host.len() > 253 || !is_name || !is_port(port) {
+    let empty =
+        host.bytes().fold((true, false), |(dot, empty), byte| (byte == b'.', empty || dot && byte == b'.'));
+    if empty.0 || empty.1 || host.len() > 253 || !is_name || !is_port(port) {
         return Err(Refusal::BadHost);
     }
     Ok(host.to_ascii_lowercase())

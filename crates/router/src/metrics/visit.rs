@@ -51,9 +51,9 @@ impl Visit {
         }
     }
 
-    /// A request begins: `head` is its head as it goes on, empty if it is none; `node` is the other end's address.
-    pub(crate) fn begin(&mut self, head: &[u8], node: &str, protocol: Protocol) {
-        self.began = Some(Instant::now());
+    /// A request began `at` this moment: `head` is its head as it goes on, empty if it is none; `node` is the other end's address.
+    pub(crate) fn begin(&mut self, at: Instant, head: &[u8], node: &str, protocol: Protocol) {
+        self.began = Some(at);
         (self.status, self.own, self.given) = (None, None, None);
         (self.bytes_in, self.bytes_out) = (0, 0);
         if let Some(noted) = &mut self.noted {
