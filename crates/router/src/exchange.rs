@@ -425,7 +425,7 @@ impl<'a> Exchange<'a> {
         busy.upgrade();
         self.client.visit.answered(101, Instant::now());
         // From here on, so that an order that comes while the head leaves is not missed.
-        let cuts = ticket.counters().cuts();
+        let cuts = ticket.counters().listen();
         let flush = poll_fn(|cx| self.down.poll_flush(cx, &mut self.client.wire));
         if !matches!(timeout(LAST_BYTES, flush).await, Ok(Ok(()))) {
             return After::Close;

@@ -12,7 +12,7 @@ use crate::{
     pool::Connection,
     serve::{After, Client},
     table::{App, Busy, Peer},
-    traffic::{Ticket, cut_ordered},
+    traffic::Ticket,
     worker::Worker,
 };
 use std::{
@@ -129,7 +129,7 @@ impl<'a> Journey<'a> {
         ticket: Ticket,
         busy: Busy,
     ) -> Result<After, Miss> {
-        let mut order = pin!(cut_ordered(ticket.counters().cuts()));
+        let mut order = pin!(ticket.counters().listen().ordered());
         let connection = self.connection(app, peer, &ticket, order.as_mut()).await?;
         if !connection.reused {
             self.since = Instant::now();

@@ -17,6 +17,7 @@ mod child;
 mod codec;
 mod control;
 mod crowd;
+mod cut;
 mod durable;
 mod elder;
 mod error;

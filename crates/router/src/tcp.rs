@@ -72,7 +72,7 @@ async fn give(worker: &Worker, door: &Door) -> Option<(Tunnel, Arc<Counters>)> {
 async fn attempt(worker: &Worker, app: &App, peer: &Arc<Peer>, counted: (Ticket, Busy)) -> Option<Tunnel> {
     let counters = counted.0.counters();
     // From now on: one that is cut while it is being made is closed as soon as it is there.
-    let cuts = counters.cuts();
+    let cuts = counters.listen();
     match worker.pool.connect(peer).await {
         Ok(connection) => {
             counters.given();

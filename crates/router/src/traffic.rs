@@ -3,7 +3,10 @@
 //! Counters outlive the table's mention of their environment: what left the table is still counted while it drains. Nothing here may block a
 //! request: the lock is taken when tables change and when counts are asked for, never on the way of a request.
 
-use crate::metrics::{Edge, Meter};
+use crate::{
+    cut::{Cut, Listener},
+    metrics::{Edge, Meter},
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -18,7 +21,6 @@ use teal_core::{
     metrics::{Metrics, Served},
     time::Time,
 };
-use tokio::sync::watch;
 
 /// Counts are still told for this long after nobody can reach the environment any more, so that whoever watched it sees the last ones.
 const REMEMBERED: Duration = Duration::from_secs(600);
@@ -36,7 +38,7 @@ pub(crate) struct Counters {
     refused: AtomicU64,
     failed: AtomicU64,
     server_errors: AtomicU64,
-    cuts: watch::Sender<Duration>,
+    cut: Arc<Cut>,
 }
 
 impl Counters {
@@ -50,7 +52,7 @@ impl Counters {
             refused: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             server_errors: AtomicU64::new(0),
-            cuts: watch::Sender::new(Duration::ZERO),
+            cut: Arc::default(),
         }
     }
 
@@ -74,9 +76,9 @@ impl Counters {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Hears of cuts that are ordered from now on; each comes with the span over which closings are spread.
-    pub(crate) fn cuts(&self) -> watch::Receiver<Duration> {
-        self.cuts.subscribe()
+    /// Hears of cuts that are ordered from now on.
+    pub(crate) fn listen(&self) -> Listener {
+        Listener::new(&self.cut)
     }
 
     fn report(&self) -> Traffic {
@@ -190,7 +192,7 @@ impl Registry {
     pub(crate) fn cut(&self, environment: &EnvironmentId, span: Duration) {
         let all = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Entry { counters, .. }) = all.get(environment) {
-            counters.cuts.send_replace(span);
+            counters.cut.order(span);
         }
     }
 
@@ -204,25 +206,8 @@ impl Registry {
     pub(crate) fn cut_all(&self) {
         let all = self.environments.lock().unwrap_or_else(PoisonError::into_inner);
         for Entry { counters, .. } in all.values() {
-            counters.cuts.send_replace(Duration::ZERO);
+            counters.cut.order(Duration::ZERO);
         }
-    }
-}
-
-/// Waits until the environment is to be cut and this stream's random share of the span has passed; for ever if it never is.
-pub(crate) async fn cut_ordered(mut cuts: watch::Receiver<Duration>) {
-    if cuts.changed().await.is_err() {
-        return std::future::pending().await;
-    }
-    let span = u64::try_from(cuts.borrow_and_update().as_millis()).unwrap_or(u64::MAX);
-    let share = Duration::from_millis(crate::chance::below(span));
-    if share.is_zero() {
-        return;
-    }
-    // A second order with a shorter span (the router stops) must not wait for the first one's share.
-    tokio::select! {
-        () = tokio::time::sleep(share) => (),
-        again = cuts.changed() => if again.is_ok() && !cuts.borrow().is_zero() { tokio::time::sleep(share).await },
     }
 }
 

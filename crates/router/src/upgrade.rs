@@ -4,9 +4,10 @@
 
 use crate::{
     buffer::Buffer,
+    cut::Listener,
     serve::Client,
     table::Busy,
-    traffic::{Ticket, cut_ordered},
+    traffic::Ticket,
     websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames},
     wire::Wire,
 };
@@ -17,10 +18,7 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::{
-    sync::watch,
-    time::{Sleep, timeout},
-};
+use tokio::time::{Sleep, timeout};
 
 /// One side has ended: how long the other may be silent. A WebSocket whose one side has ended has nothing more to say, and gets [`LAST_FRAME`] in all.
 const LINGER: Duration = Duration::from_secs(60);
@@ -36,7 +34,7 @@ pub(crate) struct Tunnel {
     pub(crate) early: Option<Buffer>,
     pub(crate) websocket: bool,
     /// Where the order to cut comes from.
-    pub(crate) cuts: watch::Receiver<Duration>,
+    pub(crate) cuts: Listener,
     pub(crate) counted: (Ticket, Busy),
 }
 
@@ -75,7 +73,7 @@ pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
     let open = websocket.then(|| visit.websocket());
     let mut client = Stream { early: lane.buffer.take(), wire };
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
-    let mut order = pin!(cut_ordered(cuts));
+    let mut order = pin!(cuts.ordered());
     let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
     let cut = poll_fn(|cx| {
         // First, so that nothing that came after the order goes through.
