@@ -124,6 +124,7 @@ pub(crate) fn router(context: &Context, args: RouterArgs) -> Result<()> {
     options.trusted.clone_from(&config.trusted_proxies);
     options.proxy_protocol = config.proxy_protocol;
     options.limits.connections_per_client = config.connections_per_client;
+    options.limits.answer_rate = config.answer_rate;
     options.access_log = teal_router::AccessLog {
         form: args.access_log.unwrap_or(config.access_log),
         file: args.access_log_file.clone().or_else(|| config.access_log_file.clone()),

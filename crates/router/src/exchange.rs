@@ -11,7 +11,7 @@ use crate::{
     },
     headers::{self, Answer, Onward},
     lane::{Broke, Lane},
-    patience::Patience,
+    patience::{Look, Patience},
     pool::Connection,
     serve::{After, Client, LAST_BYTES},
     table::Busy,
@@ -182,6 +182,9 @@ impl<'a> Exchange<'a> {
     /// What is watched while nothing moves.
     fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Fault> {
         self.down.release();
+        if !self.down.is_waiting() {
+            self.patience.caught_up();
+        }
         self.client.count();
         if let Err(fault) = self.poll_client(cx) {
             return Poll::Ready(fault);
@@ -282,7 +285,7 @@ impl<'a> Exchange<'a> {
     pub(crate) fn begin(&mut self, answer: &Answer) -> Result<(), Fault> {
         self.down.stage().map_err(|_| Fault::Garbled)?;
         let now = Instant::now();
-        self.patience.answered(now);
+        self.patience.answered(now, self.client.wire.written());
         self.client.visit.answered(answer.status, now);
         (self.endless, self.keep) = (answer.endless, answer.keep);
         if let Some(app) = &mut self.app {
@@ -381,8 +384,8 @@ impl<'a> Exchange<'a> {
             } else {
                 (!self.endless).then_some(Fault::Slow)
             };
-            let read = uploads.then_some(client.wire.read());
-            if let Some(fault) = self.patience.judge(Instant::now(), moved, read, waits) {
+            let (uploads, taken) = (uploads.then_some(client.wire.read()), client.wire.written());
+            if let Some(fault) = self.patience.judge(Instant::now(), &Look { moved, uploads, taken, waits }) {
                 return Poll::Ready(fault);
             }
         }

@@ -35,6 +35,7 @@ mod lane;
 mod listeners;
 mod metrics;
 mod options;
+mod pace;
 mod pages;
 mod patience;
 mod peer;

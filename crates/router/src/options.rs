@@ -103,6 +103,9 @@ pub struct Limits {
     pub stalled: Duration,
     /// What a client must send of a body per second, on average from its tenth second on; 0 is no minimum.
     pub body_rate: u64,
+    /// What a client must take of an answer per second, on average over each `stalled` in which something waited for it all the time; 0 is no
+    /// minimum. What the app has not sent yet is not waited for. WebSockets are judged in the same way, other streams are not.
+    pub answer_rate: u64,
     /// One attempt to connect to an instance.
     pub connect: Duration,
     /// From the request's head being sent to the response's head; then the client gets a 504. A response that has an end may not stand
@@ -134,6 +137,7 @@ impl Default for Limits {
             head: Duration::from_secs(30),
             stalled: Duration::from_secs(300),
             body_rate: 0,
+            answer_rate: 240,
             connect: Duration::from_secs(2),
             answer: Duration::from_secs(600),
             pooled: Duration::from_secs(1),

@@ -1,6 +1,6 @@
 //! How long an exchange may stand still, and through whose fault. Looked at only when its clock rings: what moves in between costs nothing.
 
-use crate::{exchange::Fault, options::Limits};
+use crate::{exchange::Fault, options::Limits, pace::Pace};
 use std::time::{Duration, Instant};
 
 /// A client that uploads is not judged by its pace before this.
@@ -22,6 +22,21 @@ pub(crate) struct Patience {
     moved: u64,
     since: Instant,
     until: Instant,
+    /// How the client takes its answer.
+    taking: Pace,
+}
+
+/// What is seen when the clock rings.
+#[derive(Debug, Default)]
+pub(crate) struct Look {
+    /// Bytes that have moved in all, whoever moved them.
+    pub(crate) moved: u64,
+    /// Bytes that came from the client, if it is its turn to send.
+    pub(crate) uploads: Option<u64>,
+    /// Bytes that went to the client.
+    pub(crate) taken: u64,
+    /// Whose fault it is if nothing moves, if anybody's; the client's while something waits for it.
+    pub(crate) waits: Option<Fault>,
 }
 
 impl Patience {
@@ -35,6 +50,7 @@ impl Patience {
             moved: u64::MAX,
             since: now,
             until: now,
+            taking: Pace::new(now, limits, 0),
         };
         patience.until = now + patience.period();
         patience
@@ -50,33 +66,36 @@ impl Patience {
         read != self.read
     }
 
-    /// The answer has begun: what counts is from now on.
-    pub(crate) fn answered(&mut self, now: Instant) {
+    /// The answer has begun: what counts is from now on, and what the client takes behind its first `taken` bytes.
+    pub(crate) fn answered(&mut self, now: Instant, taken: u64) {
         (self.since, self.until) = (now, now + self.period());
+        self.taking.restart(now, taken);
     }
 
-    /// The clock rang. `waits`: whose fault it is if nothing moves, if anybody's; `uploads`: what the client has sent, if it is its turn.
-    pub(crate) fn judge(
-        &mut self,
-        now: Instant,
-        moved: u64,
-        uploads: Option<u64>,
-        waits: Option<Fault>,
-    ) -> Option<Fault> {
-        if uploads.is_some_and(|read| self.is_too_slow(now, read)) {
+    /// Nothing waits for the client at this moment.
+    pub(crate) fn caught_up(&mut self) {
+        self.taking.caught_up();
+    }
+
+    /// The clock rang: whose fault it is that the exchange cannot go on, if it cannot.
+    pub(crate) fn judge(&mut self, now: Instant, look: &Look) -> Option<Fault> {
+        if look.uploads.is_some_and(|read| self.is_too_slow(now, read)) {
             return Some(Fault::Refused(crate::codec::Refusal::Slow));
         }
-        if moved != self.moved {
-            (self.moved, self.since) = (moved, now);
+        if look.waits == Some(Fault::Client) && self.taking.is_too_slow(now, look.taken) {
+            return look.waits;
+        }
+        if look.moved != self.moved {
+            (self.moved, self.since) = (look.moved, now);
         }
         let due = self.since
-            + match waits {
+            + match look.waits {
                 None => FOR_EVER,
                 Some(Fault::Slow) => self.answer,
                 Some(_) => self.stalled,
             };
         if now >= due {
-            return waits;
+            return look.waits;
         }
         self.until = due.min(now + self.period());
         None
@@ -107,17 +126,26 @@ mod tests {
         Patience::new(now, &limits, 0)
     }
 
+    fn moving(moved: u64, waits: Option<Fault>) -> Look {
+        Look { moved, waits, ..Look::default() }
+    }
+
+    fn uploading(moved: u64, read: u64) -> Look {
+        Look { moved, uploads: Some(read), ..Look::default() }
+    }
+
     #[test]
     fn whoever_moves_has_time() {
         let start = Instant::now();
         let mut patience = patience(start, 0);
         for step in 1..10 {
-            assert_eq!(patience.judge(start + second(step * 300), step, None, Some(Fault::Slow)), None);
+            assert_eq!(patience.judge(start + second(step * 300), &moving(step, Some(Fault::Slow))), None);
         }
-        assert_eq!(patience.judge(start + second(2999), 9, None, Some(Fault::Slow)), None);
+        assert_eq!(patience.judge(start + second(2999), &moving(9, Some(Fault::Slow))), None);
         assert!(patience.until() > start + second(3000));
-        assert_eq!(patience.judge(start + second(3300), 9, None, Some(Fault::Slow)), Some(Fault::Slow));
-        assert_eq!(patience.judge(start + second(9000), 9, None, None), None);
+        let slow = patience.judge(start + second(3300), &moving(9, Some(Fault::Slow)));
+        assert_eq!(slow, Some(Fault::Slow));
+        assert_eq!(patience.judge(start + second(9000), &moving(9, None)), None);
     }
 
     #[test]
@@ -125,7 +153,27 @@ mod tests {
         let start = Instant::now();
         let mut patience = patience(start, 100);
         assert!(patience.until() <= start + second(10));
-        assert_eq!(patience.judge(start + second(10), 1, Some(1000), None), None);
-        assert!(patience.judge(start + second(20), 2, Some(1001), None).is_some());
+        assert_eq!(patience.judge(start + second(10), &uploading(1, 1000)), None);
+        assert!(patience.judge(start + second(20), &uploading(2, 1001)).is_some());
+    }
+
+    #[test]
+    fn clients_that_take_a_byte_now_and_then_are_given_up_and_apps_that_send_one_are_not() {
+        let start = Instant::now();
+        let drip = |number: u64, waits| Look { moved: number, taken: number, waits, uploads: None };
+        let mut awaited = patience(start, 0);
+        awaited.answered(start, 0);
+        let given_up = (1..=30).find(|turn| {
+            awaited.judge(start + second(turn * 10), &drip(*turn, Some(Fault::Client))).is_some()
+        });
+        assert_eq!(given_up, Some(30), "when it was awaited for as long as one that takes nothing");
+        let mut endless = patience(start, 0);
+        endless.answered(start, 0);
+        for turn in 1..=300 {
+            endless.caught_up();
+            let now = start + second(turn * 10);
+            // Whenever it is looked, an event has just gone out and is not taken yet.
+            assert_eq!(endless.judge(now, &drip(turn, Some(Fault::Client))), None, "{turn}");
+        }
     }
 }

@@ -275,7 +275,7 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
                 let _ = timeout(LAST_BYTES, client.wire.exhaust()).await;
                 return;
             }
-            After::Tunnel(tunnel) => return Box::pin(upgrade::carry(client, *tunnel)).await,
+            After::Tunnel(tunnel) => return Box::pin(upgrade::carry(&worker.limits, client, *tunnel)).await,
         }
     }
 }

@@ -40,7 +40,7 @@ pub(crate) async fn carry(worker: Rc<Worker>, stream: TcpStream, origin: Origin,
     let mut client = Client::new(&worker, Wire::new(stream), origin);
     // Its bytes are counted; there is no request that could be, and none for the access log.
     client.visit.given(&counters);
-    upgrade::carry(client, tunnel).await;
+    upgrade::carry(&worker.limits, client, tunnel).await;
 }
 
 /// A connection to an instance, counted from before it is made: between the look-up and the ticket there is no await, as in [`crate::forward`].

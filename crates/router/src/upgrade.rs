@@ -5,6 +5,8 @@
 use crate::{
     buffer::Buffer,
     cut::Listener,
+    options::Limits,
+    pace::Pace,
     serve::Client,
     table::Busy,
     traffic::Ticket,
@@ -16,7 +18,7 @@ use std::{
     io,
     pin::{Pin, pin},
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::time::{Sleep, timeout};
 
@@ -65,8 +67,8 @@ impl Stream<'_> {
     }
 }
 
-/// Carries bytes both ways until both sides are done, one fails, or the order comes.
-pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
+/// Carries bytes both ways until both sides are done, one fails, the order comes, or a WebSocket's client takes too little of what waits for it.
+pub(crate) async fn carry(limits: &Limits, mut client: Client, tunnel: Tunnel) {
     let Tunnel { app: mut instance, early, websocket, cuts, counted } = tunnel;
     let mut app = Stream { early, wire: &mut instance };
     let Client { up: lane, wire, visit, .. } = &mut client;
@@ -75,6 +77,7 @@ pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
     let mut order = pin!(cuts.ordered());
     let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
+    let mut awaited = None;
     let cut = poll_fn(|cx| {
         // First, so that nothing that came after the order goes through.
         if order.as_mut().poll(cx).is_ready() {
@@ -83,6 +86,10 @@ pub(crate) async fn carry(mut client: Client, tunnel: Tunnel) {
         let upward = up.poll(cx, &mut client, &mut app, u64::MAX);
         let downward = down.poll(cx, &mut app, &mut client, u64::MAX);
         visit.moved(client.wire.read(), client.wire.written());
+        let waits = websocket && down.is_waiting();
+        if Awaited::look(&mut awaited, cx, waits, limits, client.wire.written()).is_ready() {
+            return Poll::Ready(false);
+        }
         match (upward, downward) {
             (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(false),
             (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(false),
@@ -127,6 +134,38 @@ impl Linger {
             }
             (self.sleep, self.moved) = (Box::pin(tokio::time::sleep(self.patience)), moved);
         }
+    }
+}
+
+/// Something waits for the client.
+struct Awaited {
+    pace: Pace,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Awaited {
+    /// Ready when the client has taken too little for too long; what it has `taken` in all. There is no clock while nothing waits.
+    fn look(
+        awaited: &mut Option<Self>,
+        cx: &mut Context<'_>,
+        waits: bool,
+        limits: &Limits,
+        taken: u64,
+    ) -> Poll<()> {
+        if !waits {
+            *awaited = None;
+            return Poll::Pending;
+        }
+        let sleep = || Box::pin(tokio::time::sleep(limits.stalled));
+        let this = awaited
+            .get_or_insert_with(|| Self { pace: Pace::new(Instant::now(), limits, taken), sleep: sleep() });
+        while this.sleep.as_mut().poll(cx).is_ready() {
+            if this.pace.is_too_slow(Instant::now(), taken) {
+                return Poll::Ready(());
+            }
+            this.sleep = sleep();
+        }
+        Poll::Pending
     }
 }
 
@@ -191,6 +230,11 @@ impl Flow {
             shut: false,
             frames: websocket.then(Frames::default),
         }
+    }
+
+    /// The receiver has something to take.
+    fn is_waiting(&self) -> bool {
+        self.sent < self.waiting.len()
     }
 
     /// Everything that was read was passed on, and it ends with a whole frame.

@@ -36,6 +36,8 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Connections that one client's address may have to the router at a time (IPv6: 64 bits of it), trusted proxies excepted; 0 is no limit.
     pub connections_per_client: u32,
+    /// Bytes a second that a client must take of an answer, on average over five minutes in which something waits for it; 0 is no minimum.
+    pub answer_rate: u64,
     /// How the router logs requests: `off`, `json` or `combined`.
     pub access_log: LogForm,
     /// Where it logs them; without it to its standard output.
@@ -145,6 +147,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
             connections_per_client: 0,
+            answer_rate: 240,
             access_log: LogForm::Off,
             access_log_file: None,
             tcp_ports: None,

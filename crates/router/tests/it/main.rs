@@ -14,6 +14,7 @@ mod h2_exchanges;
 mod h2_frames;
 mod limits;
 mod measure;
+mod pace;
 mod passthrough;
 mod paths;
 mod proxied;
