@@ -7,16 +7,11 @@ use crate::{
     load::Load,
     peers::{self, Peer, Setting, domain},
     rows::{self, Work},
-    switching,
+    switched,
     table::{self, Cell},
 };
-use anyhow::Result;
-use std::{
-    process::{Child, Command},
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
-use teal_core::route::Colour;
+use anyhow::{Context as _, Result};
+use std::process::{Child, Command};
 
 /// The upstream; it ends with the bench.
 struct Upstream(Child);
@@ -60,7 +55,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
         paced(run, &peers)?;
     }
     if run.switching > 0 && wanted("switch") {
-        switched(run, &peers, &setting)?;
+        switched::run(teal(&peers)?, &setting, run.switching)?;
     }
     if wanted("memory") {
         memory(&peers)?;
@@ -103,41 +98,9 @@ fn measure(run: &Run, peers: &[Peer], work: &Work) -> Result<Vec<(String, Cell)>
     Ok(cells)
 }
 
-/// The first row again, while one app is switched every second: nothing may fail.
-fn switched(run: &Run, peers: &[Peer], setting: &Setting<'_>) -> Result<()> {
-    let Some(teal) = peers.first() else { return Ok(()) };
-    let over = AtomicBool::new(false);
-    let mut control = switching::Control::connect(&switching::socket(setting.directory, &teal.name))?;
-    let load = Load { path: "/", connections: 64, close: false };
-    let (times, outcome) = std::thread::scope(|scope| {
-        let ended = &over;
-        let switcher = scope.spawn(move || -> Result<Vec<f64>> {
-            let (mut times, mut colour) = (Vec::new(), Colour::Green);
-            while !ended.load(Ordering::Relaxed) {
-                times.push(control.switch(setting, colour)?.as_secs_f64() * 1e3);
-                colour = colour.other();
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            Ok(times)
-        });
-        let outcome = load.run(teal.address, &domain(0), run.switching);
-        over.store(true, Ordering::Relaxed);
-        let times = switcher.join().map_err(|_| anyhow::anyhow!("the switcher broke"))??;
-        anyhow::Ok((times, outcome?))
-    })?;
-    let mut sorted = times.clone();
-    sorted.sort_by(f64::total_cmp);
-    let at = |share: f64| sorted.get((sorted.len() as f64 * share) as usize).or(sorted.last()).copied();
-    println!(
-        "\na switch every second: {} switches, acknowledged after {:.1} ms (median), {:.1} (p99), {:.1} (slowest); {:.0} requests, {:.0} failed",
-        times.len(),
-        table::median(times),
-        at(0.99).unwrap_or(0.0),
-        at(1.0).unwrap_or(0.0),
-        outcome.requests,
-        outcome.errors
-    );
-    Ok(())
+/// The first program is the one that is switched.
+fn teal(peers: &[Peer]) -> Result<&Peer> {
+    peers.first().context("nobody is measured")
 }
 
 fn memory(peers: &[Peer]) -> Result<()> {

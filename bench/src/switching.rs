@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{Read as _, Write as _},
+    net::SocketAddr,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::Command,
@@ -43,7 +44,8 @@ pub(crate) fn teal(name: &str, program: &Path, setting: &Setting<'_>) -> Result<
     command.arg("router").arg("--config").arg(config).env("TEAL_LOG", "warn");
     let peer = Peer::start(name, command, (address, Some(tls)), trust, directory)?;
     let mut control = Control::connect(&socket(directory, name))?;
-    let routes = (0..setting.apps).map(|number| Ok((id(number)?, route(number, setting, Colour::Blue)?)));
+    let routes =
+        (0..setting.apps).map(|number| Ok((id(number)?, route(number, setting, (0, setting.upstream))?)));
     let table = Table { generation: control.generation + 1, apps: routes.collect::<Result<_>>()? };
     control.acknowledged(&Request::Replace { table })?;
     let names = vec![NAMES.to_owned()];
@@ -77,9 +79,14 @@ impl Control {
         Ok(control)
     }
 
-    /// Sends one app's traffic to its other place; how long it took until every worker used it, durably.
-    pub(crate) fn switch(&mut self, setting: &Setting<'_>, colour: Colour) -> Result<Duration> {
-        let apps = BTreeMap::from([(id(0)?, Some(route(0, setting, colour)?))]);
+    /// Sends the first app's traffic to its next version, which is there; how long it took until every worker used it, durably.
+    pub(crate) fn switch_to(
+        &mut self,
+        setting: &Setting<'_>,
+        version: u64,
+        upstream: SocketAddr,
+    ) -> Result<Duration> {
+        let apps = BTreeMap::from([(id(0)?, Some(route(0, setting, (version, upstream))?))]);
         let begin = Instant::now();
         let (base_generation, generation) = (self.generation, self.generation + 1);
         self.acknowledged(&Request::Change { base_generation, generation, apps })?;
@@ -110,19 +117,15 @@ fn id(number: usize) -> Result<AppId> {
     format!("app-{number}").parse().map_err(|_| anyhow::anyhow!("app-{number} is no id"))
 }
 
-fn route(number: usize, setting: &Setting<'_>, colour: Colour) -> Result<AppRoute> {
-    let place = if colour == Colour::Blue { "b" } else { "g" };
+fn route(number: usize, setting: &Setting<'_>, (version, address): (u64, SocketAddr)) -> Result<AppRoute> {
     let text = |what: &str| anyhow::anyhow!("{what} is no id");
-    let environment = format!("e-{number}{place}").parse().map_err(|_| text("environment"))?;
-    let instance = format!("e-{number}{place}-0").parse().map_err(|_| text("instance"))?;
+    let environment = format!("e-{number}v{version}").parse().map_err(|_| text("environment"))?;
+    let instance = format!("e-{number}v{version}-0").parse().map_err(|_| text("instance"))?;
+    let colour = if version % 2 == 0 { Colour::Blue } else { Colour::Green };
     Ok(AppRoute {
         name: format!("app{number}"),
         domains: (0..setting.domains).map(|turn| domain(number + turn * setting.apps)).collect(),
-        live: Some(Target {
-            environment,
-            colour,
-            instances: vec![Backend { instance, address: setting.upstream }],
-        }),
+        live: Some(Target { environment, colour, instances: vec![Backend { instance, address }] }),
         ..AppRoute::default()
     })
 }

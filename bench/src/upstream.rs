@@ -1,7 +1,8 @@
 //! An upstream as cheap as it can be: fixed answers, whatever is asked, so that what is measured is the proxy.
 
+use crate::monotony::HEADER;
 use anyhow::Result;
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -12,13 +13,48 @@ pub(crate) fn serve(listen: SocketAddr) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(listen).await?;
-        let (small, large) = (answer(1024), answer(100 * 1024));
-        let (small, large): (&'static [u8], &'static [u8]) = (small.leak(), large.leak());
-        loop {
-            let (stream, _) = listener.accept().await?;
-            tokio::spawn(async move { converse(stream, small, large).await.is_ok() });
-        }
+        accept(listener, Arc::new(Answers::new(""))).await
     })
+}
+
+/// What is answered.
+struct Answers {
+    small: Vec<u8>,
+    large: Vec<u8>,
+}
+
+impl Answers {
+    /// With these further lines in their heads.
+    fn new(lines: &str) -> Self {
+        Self { small: answer(lines, 1024), large: answer(lines, 100 * 1024) }
+    }
+}
+
+async fn accept(listener: TcpListener, answers: Arc<Answers>) -> Result<()> {
+    loop {
+        let (stream, _) = listener.accept().await?;
+        let answers = Arc::clone(&answers);
+        tokio::spawn(async move { converse(stream, &answers.small, &answers.large).await.is_ok() });
+    }
+}
+
+/// Upstreams within the bench, each of which says its version.
+pub(crate) struct Versions(tokio::runtime::Runtime);
+
+impl Versions {
+    /// None yet; they end with this value.
+    pub(crate) fn start() -> Result<Self> {
+        Ok(Self(tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?))
+    }
+
+    /// One that listens when this returns.
+    pub(crate) fn open(&self, version: u64) -> Result<SocketAddr> {
+        let listener = self.0.block_on(TcpListener::bind("127.0.0.1:0"))?;
+        let address = listener.local_addr()?;
+        let answers = Arc::new(Answers::new(&format!("{HEADER}: {version}\r\n")));
+        self.0.spawn(async move { accept(listener, answers).await.is_ok() });
+        Ok(address)
+    }
 }
 
 /// What a WebSocket says: a masked binary frame of 1 KiB.
@@ -58,10 +94,9 @@ async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
-fn answer(length: usize) -> Vec<u8> {
-    let mut bytes =
-        format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n")
-            .into_bytes();
+fn answer(lines: &str, length: usize) -> Vec<u8> {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n";
+    let mut bytes = format!("{head}{lines}content-length: {length}\r\n\r\n").into_bytes();
     bytes.resize(bytes.len() + length, b'x');
     bytes
 }

@@ -1,7 +1,8 @@
 //! HTTP/2: four requests at a time on each connection.
 
-use super::{Aim, Tally, dial, http1};
-use anyhow::{Result, ensure};
+use super::{Aim, Tally, Watched, dial, http1};
+use crate::monotony::HEADER;
+use anyhow::{Context as _, Result, ensure};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -16,8 +17,10 @@ pub(super) async fn run(aim: &Aim, number: usize, tally: &mut Tally) -> Result<(
     let stream = aim.trust.shake(dial(aim).await?, host.clone(), true).await?;
     let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(async move { connection.await.is_ok() });
+    let watched = aim.watch();
     let streams: Vec<_> = (0..STREAMS)
-        .map(|_| tokio::task::spawn_local(one_after_another(sender.clone(), aim.clone(), host.clone())))
+        .map(|_| one_after_another(sender.clone(), aim.clone(), host.clone(), watched.clone()))
+        .map(tokio::task::spawn_local)
         .collect();
     for stream in streams {
         tally.add(stream.await??);
@@ -27,15 +30,19 @@ pub(super) async fn run(aim: &Aim, number: usize, tally: &mut Tally) -> Result<(
 
 type Sender = http2::SendRequest<Empty<Bytes>>;
 
-async fn one_after_another(mut sender: Sender, aim: Aim, host: String) -> Result<Tally> {
+async fn one_after_another(mut sender: Sender, aim: Aim, host: String, watched: Watched) -> Result<Tally> {
     let mut tally = Tally::default();
     while !aim.is_over() {
         let since = Instant::now();
         sender.ready().await?;
+        let floor = watched.ask();
         let response = sender.send_request(request(&host)?).await?;
         ensure!(response.status() == 200, "{}", response.status());
+        let version = response.headers().get(HEADER).cloned();
         response.into_body().collect().await?;
         tally.note(since);
+        watched
+            .answered(floor, || Ok(version.context("an answer without a version")?.to_str()?.parse()?))?;
     }
     Ok(tally)
 }

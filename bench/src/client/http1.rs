@@ -1,7 +1,7 @@
 //! HTTP/1.1, one request after another.
 
 use super::{Aim, Stream, Tally, dial};
-use crate::load::HEADERS;
+use crate::{load::HEADERS, monotony};
 use anyhow::{Result, bail};
 use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,9 +32,12 @@ pub(super) async fn tls(aim: &Aim, number: usize, tally: &mut Tally, fresh: bool
     let request = request(&aim.host(number), true);
     while !aim.is_over() {
         let since = Instant::now();
+        let (watched, mut buffer) = (aim.watch(), Vec::new());
         let mut stream = aim.trust.shake(dial(aim).await?, aim.host(number), false).await?;
-        exchange(&mut stream, &request, &mut Vec::new()).await?;
+        let floor = watched.ask();
+        exchange(&mut stream, &request, &mut buffer).await?;
         tally.note(since);
+        watched.answered(floor, || version(&buffer))?;
         // Not all of them say good-bye over TLS: what counts is the answer.
         drop(stream);
     }
@@ -44,16 +47,24 @@ pub(super) async fn tls(aim: &Aim, number: usize, tally: &mut Tally, fresh: bool
 async fn converse(stream: &mut impl Stream, aim: &Aim, number: usize, tally: &mut Tally) -> Result<()> {
     let (mut turn, mut buffer) = (number, Vec::new());
     let mut same = request(&aim.host(number), false);
+    let watched = aim.watch();
     while !aim.is_over() {
         if aim.hosts > 1 {
             turn += 61;
             same = request(&aim.host(turn), false);
         }
-        let since = Instant::now();
+        let (since, floor) = (Instant::now(), watched.ask());
         exchange(stream, &same, &mut buffer).await?;
         tally.note(since);
+        watched.answered(floor, || version(&buffer))?;
     }
     Ok(())
+}
+
+/// The version that a whole answer says.
+fn version(answer: &[u8]) -> Result<u64> {
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
+    monotony::version(std::str::from_utf8(&answer[..end])?)
 }
 
 /// One request and the whole of its answer, which is a good one.

@@ -12,6 +12,7 @@ pub(crate) use trust::{NAMES, Trust};
 
 use crate::{
     load::Outcome,
+    monotony::{Floor, Monotony, Watch},
     peers::{Peer, domain},
 };
 use anyhow::{Context as _, Result};
@@ -61,15 +62,41 @@ pub(crate) struct Aim {
     first: usize,
     hosts: usize,
     until: Instant,
+    /// Where answers say their version.
+    monotony: Option<Monotony>,
 }
 
 impl Aim {
+    /// What a new connection sees, where answers say their version.
+    fn watch(&self) -> Watched {
+        Watched(self.monotony.as_ref().map(Monotony::connection))
+    }
+
     fn host(&self, turn: usize) -> String {
         domain(self.first + turn % self.hosts)
     }
 
     fn is_over(&self) -> bool {
         Instant::now() >= self.until
+    }
+}
+
+/// A connection whose versions are watched, where answers say them.
+#[derive(Debug, Clone)]
+struct Watched(Option<Watch>);
+
+impl Watched {
+    /// A request begins.
+    fn ask(&self) -> Option<Floor> {
+        self.0.as_ref().map(Watch::ask)
+    }
+
+    /// An answer came; its version is looked for only where one is needed.
+    fn answered(&self, floor: Option<Floor>, version: impl FnOnce() -> Result<u64>) -> Result<()> {
+        if let (Some(watch), Some(floor)) = (&self.0, floor) {
+            watch.answered(floor, version()?);
+        }
+        Ok(())
     }
 }
 
@@ -119,11 +146,22 @@ impl Clients {
 
     /// Loads one program for so many seconds.
     pub(crate) fn run(&self, peer: &Peer, first: usize, seconds: u64) -> Result<Outcome> {
+        self.watched(peer, first, seconds, None)
+    }
+
+    /// The same, where answers say their version, which must never go back.
+    pub(crate) fn watched(
+        &self,
+        peer: &Peer,
+        first: usize,
+        seconds: u64,
+        monotony: Option<Monotony>,
+    ) -> Result<Outcome> {
         let address = if self.are_secure() { peer.tls.context("no TLS there")? } else { peer.address };
         let (begin, span) = (Instant::now(), Duration::from_secs(seconds));
         let trust = peer.trust.clone();
         let first = if self.hosts > 1 { 0 } else { first };
-        let aim = Aim { address, trust, first, hosts: self.hosts, until: begin + span };
+        let aim = Aim { address, trust, first, hosts: self.hosts, until: begin + span, monotony };
         let tally = match self.kind {
             Kind::Paced(rate) => paced::run(&aim, self.connections, rate)?,
             _ => self.closed_loop(&aim)?,
