@@ -9,6 +9,8 @@ mod host;
 mod mail;
 mod repository;
 mod rig;
+mod stream_app;
+mod visit;
 mod wait;
 mod witness;
 
@@ -19,4 +21,6 @@ pub use host::{Host, Options, Shown};
 pub use mail::{Mail, MailServer};
 pub use repository::{Pushed, Repository};
 pub use rig::{Report, Rig};
+pub use stream_app::{sealed_app, stream_app};
+pub use visit::{Answer, Held};
 pub use wait::{until, within};

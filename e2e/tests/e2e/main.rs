@@ -8,6 +8,7 @@ mod cancel;
 mod certificates;
 mod crash;
 mod drain;
+mod edge;
 mod figures;
 mod first;
 mod leftovers;
@@ -15,6 +16,7 @@ mod mail;
 mod newest;
 mod pointer;
 mod real;
+mod streams;
 mod switch;
 mod truth;
 mod wake;
@@ -37,7 +39,11 @@ fn app(host: &Host, name: &str, config: Value) -> Result<Repository> {
 
 /// Commits and pushes the python application with this behaviour.
 fn push(repository: &Repository, version: &str, behaviour: &Behaviour) -> Result<Pushed> {
-    let files = python_app(version, behaviour);
+    push_files(repository, version, &python_app(version, behaviour))
+}
+
+/// Commits and pushes these files.
+fn push_files(repository: &Repository, version: &str, files: &[(String, String)]) -> Result<Pushed> {
     let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     repository.deploy(&files, version)
 }
