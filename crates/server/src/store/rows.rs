@@ -164,8 +164,10 @@ fn bodies<T: DeserializeOwned>(connection: &Connection, sql: &str, app: &str) ->
 fn store_rows(transaction: &Transaction<'_>, rows: &Rows) -> Result<()> {
     let app = rows.app.id.as_str();
     for deployment in &rows.deployments {
-        let sql = "INSERT INTO deployments (id, app, seq, ended, body) VALUES (?1, ?2, ?3, ?4, ?5)
-            ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, body = excluded.body WHERE body <> excluded.body";
+        let sql = "INSERT INTO deployments (id, app, seq, ended, body, outcome)
+            VALUES (?1, ?2, ?3, ?4, ?5, coalesce(json_extract(?5, '$.end.end'), 'ok'))
+            ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, body = excluded.body, outcome = excluded.outcome
+            WHERE body <> excluded.body";
         let body = serde_json::to_string(deployment)?;
         let row = (deployment.id.as_str(), app, integer(deployment.request), deployment.is_over(), body);
         transaction.prepare_cached(sql)?.execute(row)?;
