@@ -101,6 +101,9 @@ pub(crate) fn status(out: &Out, view: &StatusView) -> String {
     if let Some(tcp) = &view.tcp {
         lines.push(format!("  tcp        {}", harmless(tcp)));
     }
+    if let Some(tls) = &view.tls {
+        lines.push(format!("  tls        {}", harmless(tls)));
+    }
     lines.push(format!("  runtime    {}", harmless(&view.runtime)));
     lines.extend(
         view.warnings.iter().map(|w| format!("  {} {}", out.paint(Paint::Warn, "warning:"), harmless(w))),

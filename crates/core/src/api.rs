@@ -52,6 +52,9 @@ pub struct StatusView {
     /// Where its streams arrive, if it has a public TCP port: `tcp://host:port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<String>,
+    /// Where handshakes arrive that go on to it as they came, if it ends TLS itself: `tls://host:port`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
     /// The runtime that its instances run under.
     pub runtime: String,
     /// Things that the owner ought to know (no isolation, memory held by a sleeper…).
@@ -273,6 +276,12 @@ pub struct AppView {
     pub live: Option<CommitView>,
     /// Host names that reach it.
     pub domains: Vec<String>,
+    /// As in [`StatusView::tcp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<String>,
+    /// As in [`StatusView::tls`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
     /// Where to push over SSH, if the server speaks it.
     pub git_ssh: Option<String>,
     /// Where to push over HTTP.

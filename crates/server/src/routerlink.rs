@@ -51,6 +51,8 @@ pub enum Error {
 pub struct RouterFacts {
     /// Where it listens for plain HTTP.
     pub http: Vec<std::net::SocketAddr>,
+    /// Where it listens for TLS.
+    pub https: Vec<std::net::SocketAddr>,
     /// Its process.
     pub pid: u32,
 }
@@ -250,7 +252,7 @@ async fn greet(path: &Path, slot: &mut Option<Connection>) -> Result<(), Error> 
     let stream = timeout(PATIENCE, UnixStream::connect(path)).await;
     let stream =
         stream.map_err(|_| unreachable("time-out".into()))?.map_err(|e| unreachable(e.to_string()))?;
-    let facts = RouterFacts { http: Vec::new(), pid: 0 };
+    let facts = RouterFacts { http: Vec::new(), https: Vec::new(), pid: 0 };
     *slot = Some(Connection { stream, generation: 0, facts, takes_certificates: false, counts: false });
     hello(slot).await
 }
@@ -258,9 +260,9 @@ async fn greet(path: &Path, slot: &mut Option<Connection>) -> Result<(), Error> 
 async fn hello(slot: &mut Option<Connection>) -> Result<(), Error> {
     let hello = Request::Hello { version: control::VERSION, requires: Vec::new() };
     match exchange(slot, &hello).await? {
-        Reply::Hello { generation, http, pid, capabilities, .. } => {
+        Reply::Hello { generation, http, https, pid, capabilities, .. } => {
             let connection = slot.as_mut().ok_or(Error::Confused)?;
-            (connection.generation, connection.facts) = (generation, RouterFacts { http, pid });
+            (connection.generation, connection.facts) = (generation, RouterFacts { http, https, pid });
             let can = |capability: &str| capabilities.iter().any(|name| name == capability);
             (connection.takes_certificates, connection.counts) =
                 (can(CERTIFICATES), can(metrics::CAPABILITY));

@@ -94,7 +94,9 @@ fn tls_is_passed_on_by_the_name_in_the_handshake() -> Result<()> {
         })?;
         assert_eq!(sealed(&host, name)?, version);
     }
-    let (_, own) = host.https().context("speaks TLS")?;
+    let (address, own) = host.https().context("speaks TLS")?;
+    let tls = host.api().status("vault")?.tls;
+    assert_eq!(tls, Some(format!("tls://{name}:{}", address.port())));
     let own = std::fs::read_to_string(own)?;
     assert!(own.starts_with(&host.certificate_of("shop.localhost")?.bytes), "others are the router's");
     assert_eq!(host.ask(name, "/", &[])?.status, 308);

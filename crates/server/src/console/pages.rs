@@ -77,8 +77,8 @@ struct ApplicationsPage {
 
 #[derive(Template)]
 #[template(path = "list.html")]
-struct List {
-    apps: Vec<view::Listed>,
+pub(crate) struct List {
+    pub(crate) apps: Vec<view::Listed>,
 }
 
 #[derive(Template)]
@@ -96,6 +96,8 @@ pub(crate) struct Overview {
     pub(crate) badge: view::Badge,
     pub(crate) url: Option<String>,
     pub(crate) domains: Vec<String>,
+    /// Where its streams arrive.
+    pub(crate) streams: Vec<view::Door>,
     pub(crate) runtime: String,
     pub(crate) warnings: Vec<String>,
     pub(crate) git: String,
@@ -243,6 +245,7 @@ pub(crate) fn overview_of(
         badge: view::status_badge(&status.status),
         url: status.url.clone(),
         domains: status.domains.clone(),
+        streams: view::doors(status.tcp.as_deref(), status.tls.as_deref()),
         runtime: status.runtime.clone(),
         warnings: status.warnings.clone(),
         git: app.git_ssh.clone().unwrap_or_else(|| app.git_http.clone()),

@@ -129,6 +129,7 @@ fn status(word: &str) -> StatusView {
         domains: vec!["shop.example.test".into()],
         url: Some("http://shop.example.test/".into()),
         tcp: None,
+        tls: None,
         runtime: "sandbox".into(),
         warnings: Vec::new(),
     }
@@ -161,6 +162,8 @@ fn app() -> AppView {
         status: "running".into(),
         live: Some(old()),
         domains: vec!["shop.example.test".into()],
+        tcp: None,
+        tls: None,
         git_ssh: Some("ssh://git@teal.example.test:2222/shop.git".into()),
         git_http: "https://teal.example.test/shop.git".into(),
     }
@@ -362,6 +365,25 @@ fn a_stopped_or_failed_app_says_so_and_offers_the_head() {
             "instances run without isolation",
         ],
     );
+}
+
+#[test]
+fn an_app_whose_streams_are_not_looked_into_says_where_they_arrive() {
+    let (tcp, tls) =
+        (Some("tcp://shop.example.test:5432".into()), Some("tls://shop.example.test:443".into()));
+    let page = overview_page("streams", &StatusView { tcp: tcp.clone(), tls, ..status("running") }, &[]);
+    says(
+        &page,
+        &[
+            "<dt>TCP</dt><dd><code>tcp://shop.example.test:5432</code>",
+            "<dt>TLS</dt><dd><code>tls://shop.example.test:443</code>",
+        ],
+    );
+    let page = overview_page("no-streams", &status("running"), &[]);
+    assert!(!page.contains("<dt>TCP</dt>") && !page.contains("<dt>TLS</dt>"), "{page}");
+    let list = pages::List { apps: [AppView { tcp, ..app() }, app()].iter().map(view::listed).collect() };
+    let list = list.render().expect("renders");
+    assert_eq!(list.matches("tcp://shop.example.test:5432").count(), 1, "{list}");
 }
 
 #[test]

@@ -408,6 +408,20 @@ impl From<LogView> for Line {
     }
 }
 
+/// Where streams arrive that are not looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Door {
+    pub(crate) label: &'static str,
+    pub(crate) address: String,
+}
+
+/// An app's public TCP port, and where the TLS arrives that it ends itself.
+pub(crate) fn doors(tcp: Option<&str>, tls: Option<&str>) -> Vec<Door> {
+    let door =
+        |(label, address): (&'static str, Option<&str>)| Some(Door { label, address: address?.into() });
+    [("TCP", tcp), ("TLS", tls)].into_iter().filter_map(door).collect()
+}
+
 /// An app in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
@@ -415,6 +429,7 @@ pub(crate) struct Listed {
     pub(crate) badge: Badge,
     pub(crate) live: Option<Commit>,
     pub(crate) domain: Option<String>,
+    pub(crate) streams: Vec<Door>,
     pub(crate) git: String,
 }
 
@@ -425,6 +440,7 @@ pub(crate) fn listed(app: &AppView) -> Listed {
         badge: status_badge(&app.status),
         live: app.live.as_ref().map(Into::into),
         domain: app.domains.first().cloned(),
+        streams: doors(app.tcp.as_deref(), app.tls.as_deref()),
         git: app.git_ssh.clone().unwrap_or_else(|| app.git_http.clone()),
     }
 }

@@ -97,6 +97,8 @@ impl Platform {
             status: status.status,
             live: status.live.map(|live| live.commit),
             domains: status.domains,
+            tcp: status.tcp,
+            tls: status.tls,
         })
     }
 

@@ -1,10 +1,21 @@
 //! Streams of an app that the router does not look into: its public TCP port, and TLS that it ends itself. What may be set, and what is seen of it.
 
 use super::{Error, Platform, Result};
-use crate::appconfig::{AppConfig, Overrides};
+use crate::{
+    appconfig::{AppConfig, Overrides},
+    routerlink::RouterFacts,
+};
 use serde_json::Value;
 use std::{collections::BTreeSet, net::SocketAddr};
-use teal_core::{deploy::Settings, domain, id::AppId};
+use teal_core::{
+    deploy::{App, Settings},
+    domain,
+    id::AppId,
+};
+
+/// Shown where an app ends TLS that nobody passes on.
+const NO_TLS: &str =
+    "nobody gets through to the app's own TLS: the router listens for none (`router_https` in server.toml)";
 
 /// The setting.
 const TCP_PORT: &str = "tcp_port";
@@ -102,17 +113,38 @@ impl Platform {
         }
     }
 
-    /// Where the app's streams arrive, and what keeps them from it.
-    pub(super) async fn tcp(&self, port: u16, domains: &[String]) -> (String, Option<String>) {
-        let host = domain::first(domains).map_or("localhost", domain::host);
+    /// Where the app's streams arrive, as the router says; nothing is said of a router that does not answer.
+    pub(super) async fn streams(&self, app: &App, router: Option<&RouterFacts>) -> Streams {
+        let host = domain::first(&app.domains).map_or("localhost", domain::host);
+        let mut streams = Streams::default();
+        if let Some(port) = app.settings.tcp_port {
+            streams.tcp = Some(format!("tcp://{host}:{port}"));
+            streams.warnings.extend(self.closed(port).await);
+        }
+        if let Some(router) = router.filter(|_| app.settings.tls_passthrough) {
+            match router.https.first() {
+                Some(at) => streams.tls = Some(format!("tls://{host}:{}", at.port())),
+                None => streams.warnings.push(NO_TLS.into()),
+            }
+        }
+        streams
+    }
+
+    /// Why this port is not open, if it is not.
+    async fn closed(&self, port: u16) -> Option<String> {
         // What the router does not say is not known to be wrong.
         let troubles = self.inner.world.link.troubles().await.unwrap_or_default();
-        let trouble = troubles.into_iter().find(|trouble| trouble.port == port);
-        let warning = trouble.map(|trouble| {
-            format!("the TCP port {port} is not open: {}", crate::log::harmless(&trouble.why))
-        });
-        (format!("tcp://{host}:{port}"), warning)
+        let trouble = troubles.into_iter().find(|trouble| trouble.port == port)?;
+        Some(format!("the TCP port {port} is not open: {}", crate::log::harmless(&trouble.why)))
     }
+}
+
+/// Where streams arrive, and what keeps them from it.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub(super) tcp: Option<String>,
+    pub(super) tls: Option<String>,
+    pub(super) warnings: Vec<String>,
 }
 
 fn no_range() -> Error {

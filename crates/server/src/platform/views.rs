@@ -2,6 +2,7 @@
 
 use super::{Error, Platform, Result};
 use crate::{log::rfc3339, world::now};
+use std::net::SocketAddr;
 use teal_core::{
     api::{
         ButtonView, CommitView, DeploymentView, EventView, FailureView, LiveView, PhaseView, SpareView,
@@ -22,23 +23,14 @@ impl Platform {
     pub async fn status(&self, app: &AppId) -> Result<StatusView> {
         let rows = self.rows(app).await?;
         let served = rows.served();
-        let port = self
-            .inner
-            .world
-            .link
-            .facts()
-            .await
-            .ok()
-            .and_then(|facts| facts.http.first().map(std::net::SocketAddr::port));
+        let facts = self.inner.world.link.facts().await.ok();
+        let port = facts.as_ref().and_then(|facts| facts.http.first().map(SocketAddr::port));
         let url = domain::first(&rows.app.domains).map(|domain| match (domain::host(domain), port) {
             (_, Some(80) | None) => format!("http://{domain}/"),
             (host, Some(port)) => format!("http://{host}:{port}{}/", domain::path(domain)),
         });
-        let (tcp, trouble) = match rows.app.settings.tcp_port {
-            Some(port) => self.tcp(port, &rows.app.domains).await,
-            None => (String::new(), None),
-        };
-        let warnings = self.inner.warnings.iter().cloned().chain(trouble).collect();
+        let streams = self.streams(&rows.app, facts.as_ref()).await;
+        let warnings = self.inner.warnings.iter().cloned().chain(streams.warnings).collect();
         Ok(StatusView {
             id: rows.app.id.clone(),
             app: rows.app.name.clone(),
@@ -56,7 +48,8 @@ impl Platform {
             domains: rows.app.domains.clone(),
             url,
             runtime: self.inner.world.runtime.name().into(),
-            tcp: Some(tcp).filter(|tcp| !tcp.is_empty()),
+            tcp: streams.tcp,
+            tls: streams.tls,
             warnings,
         })
     }

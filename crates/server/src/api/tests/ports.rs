@@ -44,6 +44,13 @@ async fn a_port_is_one_apps_and_one_of_the_operators_range() {
         assert!(refused.contains(word) || change == json!(70_000), "{change}: {refused}");
     }
     assert_eq!(set(&lab, "vault", json!({"tcp_port": 5002})).await.map(port), Ok(json!(5002)));
+    for place in ["/api/v1/apps/vault", "/api/v1/apps/vault/status"] {
+        let tcp = lab.get(place).await["tcp"].clone();
+        assert!(
+            tcp.as_str().is_some_and(|tcp| tcp.starts_with("tcp://vault.") && tcp.ends_with(":5002")),
+            "{tcp}"
+        );
+    }
     let made = lab.post("/api/v1/apps", &json!({"name": "mqtt", "config": {"tcp_port": "auto"}})).await;
     assert_eq!(made.status.as_u16(), 201, "{}", made.text());
     assert_eq!(lab.get("/api/v1/apps/mqtt/config").await["tcp_port"], 5001);
