@@ -4,9 +4,10 @@
 
 use crate::{
     forward::{AVOIDED, MAX_TRIED},
+    metrics::{Own, Visit},
     serve::{Client, Origin},
     table::{App, Busy, Peer},
-    traffic::{Counters, Ticket},
+    traffic::Ticket,
     upgrade::{self, Tunnel},
     wire::Wire,
     worker::Worker,
@@ -30,39 +31,53 @@ impl Door {
             Self::Name(name) => worker.directory.passed(name),
         }
     }
+
+    fn begin(&self, visit: &mut Visit, node: &str) {
+        match self {
+            Self::Port(port) => visit.stream(node, None, Some(*port)),
+            Self::Name(name) => visit.stream(node, Some(name), None),
+        }
+    }
 }
 
 /// Gives the stream to an instance, and carries it to its end.
 pub(crate) async fn carry(worker: Rc<Worker>, stream: TcpStream, origin: Origin, door: Door) {
-    let Some((tunnel, counters)) = give(&worker, &door).await else {
-        return tracing::debug!(client = origin.node(), ?door, "nobody takes a stream: it is closed");
-    };
+    let node = origin.node().to_owned();
     let mut client = Client::new(&worker, Wire::new(stream), origin);
-    // Its bytes are counted; there is no request that could be, and none for the access log.
-    client.visit.given(&counters);
-    upgrade::carry(&worker.limits, client, tunnel).await;
+    door.begin(&mut client.visit, &node);
+    match give(&worker, &door, &mut client.visit).await {
+        Ok(tunnel) => upgrade::carry(&worker.limits, client, tunnel).await,
+        Err(why) => {
+            tracing::debug!(client = node, ?door, ?why, "nobody takes a stream: it is closed");
+            client.visit.untaken(why);
+            client.visit.end(0, 0);
+        }
+    }
 }
 
 /// A connection to an instance, counted from before it is made: between the look-up and the ticket there is no await, as in [`crate::forward`].
-async fn give(worker: &Worker, door: &Door) -> Option<(Tunnel, Arc<Counters>)> {
+async fn give(worker: &Worker, door: &Door, visit: &mut Visit) -> Result<Tunnel, Own> {
     let mut tried = Vec::new();
     loop {
-        let app = door.app(worker)?;
+        let app = door.app(worker).ok_or(Own::Unknown)?;
+        visit.routed(&app.name);
         if app.held {
             worker.directory.released(|| door.app(worker)).await;
             continue;
         }
         let chosen = app.choose(None, &tried, || worker.directory.now()).filter(|_| tried.len() < MAX_TRIED);
         let Some((target, peer)) = chosen else {
-            app.live()?.counters.failed();
-            return None;
+            app.live().ok_or(Own::Absent)?.counters.failed();
+            return Err(Own::Unreachable);
         };
+        // Its bytes are counted; there is no request that could be.
+        visit.given(&target.counters);
         let mut ticket = Ticket::new(Arc::clone(&target.counters));
         // It has no end of its own.
         ticket.upgrade();
         let counted = (ticket, Busy::new(Arc::clone(&peer), None));
         match attempt(worker, &app, &peer, counted).await {
-            Some(tunnel) => return Some((tunnel, Arc::clone(&target.counters))),
+            Some(tunnel) => return Ok(tunnel),
             None => tried.push(peer),
         }
     }

@@ -50,7 +50,12 @@ fn json(out: &mut Vec<u8>, noted: &Noted, outcome: &Outcome<'_>, now: Duration) 
     text_member(out, "protocol", noted.protocol.word().as_bytes());
     text_member(out, "environment", outcome.environment.unwrap_or_default().as_bytes());
     text_member(out, "own", outcome.own.unwrap_or_default().as_bytes());
-    number_member(out, "status", u64::from(outcome.status.unwrap_or(0)));
+    if let Some(port) = noted.port {
+        number_member(out, "port", u64::from(port));
+    }
+    if !noted.protocol.is_stream() {
+        number_member(out, "status", u64::from(outcome.status.unwrap_or(0)));
+    }
     number_member(out, "bytes_in", outcome.bytes_in);
     number_member(out, "bytes_out", outcome.bytes_out);
     number_member(out, "duration_us", micros(outcome.took));
@@ -105,7 +110,9 @@ fn combined(out: &mut Vec<u8>, noted: &Noted, outcome: &Outcome<'_>, now: Durati
     out.extend_from_slice(b" - - [");
     common_date(out, now);
     out.extend_from_slice(b"] \"");
-    if !noted.get(Part::Method).is_empty() {
+    if noted.protocol.is_stream() {
+        door(out, noted);
+    } else if !noted.get(Part::Method).is_empty() {
         for part in [noted.get(Part::Method), b" ", noted.get(Part::Path), b" "] {
             quoted_text(out, part);
         }
@@ -125,6 +132,17 @@ fn combined(out: &mut Vec<u8>, noted: &Noted, outcome: &Outcome<'_>, now: Durati
     out.push(b' ');
     seconds(out, outcome.took);
     quoted(out, noted.get(Part::Id));
+}
+
+/// `TCP :5432`, or `TLS vault.example.org`: what a stream has instead of a request.
+fn door(out: &mut Vec<u8>, noted: &Noted) {
+    out.extend_from_slice(noted.protocol.word().as_bytes());
+    out.push(b' ');
+    quoted_text(out, noted.get(Part::Host));
+    if let Some(port) = noted.port {
+        out.push(b':');
+        text::decimal(out, u64::from(port));
+    }
 }
 
 fn quoted(out: &mut Vec<u8>, value: &[u8]) {
@@ -272,6 +290,32 @@ mod tests {
         assert!(
             read["user_agent"].as_str().is_some_and(|agent| agent.ends_with("\u{2028}\u{9b}31m\u{1f600}"))
         );
+    }
+
+    #[test]
+    fn a_stream_has_a_line_of_where_it_came_to_and_what_went_through() {
+        let lines = |name, port| {
+            let mut noted = Noted::default();
+            noted.take(HEAD, "192.0.2.9", Protocol::Usual, &[]);
+            noted.stream("192.0.2.1", name, port);
+            noted.app("db");
+            [LogForm::Combined, LogForm::Json].map(|form| {
+                let (mut out, outcome) = (Vec::new(), Outcome { status: None, ..outcome() });
+                write(&mut out, form, &noted, &outcome, NOW);
+                String::from_utf8(out).expect("UTF-8")
+            })
+        };
+        let [combined, json] = lines(None, Some(5432));
+        let rest = "\" 0 1234 \"-\" \"-\" \"-\" db e-1 1.000345 \"-\"\n";
+        assert_eq!(combined, format!("192.0.2.1 - - [06/Nov/1994:08:49:37 +0000] \"TCP :5432{rest}"));
+        let expected = serde_json::json!({
+            "time": "1994-11-06T08:49:37.042Z", "client": "192.0.2.1", "app": "db", "protocol": "TCP", "port": 5432,
+            "environment": "e-1", "bytes_in": 30, "bytes_out": 1234, "duration_us": 1_000_345
+        });
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).expect("JSON"), expected);
+        let [combined, json] = lines(Some("db.test"), None);
+        assert!(combined.contains("\"TLS db.test\" 0 1234 \"-\" \"-\" \"db.test\" db e-1"), "{combined}");
+        assert!(json.contains("\"host\":\"db.test\"") && json.contains("\"protocol\":\"TLS\""), "{json}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The access log: one line per request, written by a thread of its own.
+//! The access log: one line per request or stream, written by a thread of its own.
 //!
 //! A request never waits for it. Each worker writes into a bounded sheet of its own and hands full sheets over by a bounded channel; where either is
 //! full, lines are dropped and counted. Of a request's headers it sees the few that it names, so that no credential can get into a log; a path is logged with its query.

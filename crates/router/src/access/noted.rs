@@ -1,5 +1,5 @@
 //! What the access log keeps of a request until it is over: named parts of its head, each of a bounded length. `Authorization`, `Cookie` and all other headers
-//! are never looked at.
+//! are never looked at. Of a stream that is not looked into it keeps where it came to.
 
 use std::net::IpAddr;
 
@@ -20,6 +20,10 @@ pub(crate) enum Protocol {
     Usual,
     /// HTTP/2.
     Second,
+    /// A stream by a TCP port of an app's.
+    Tcp,
+    /// A stream whose TLS the app ends.
+    Tls,
 }
 
 impl Protocol {
@@ -29,7 +33,14 @@ impl Protocol {
             Self::Old => "HTTP/1.0",
             Self::Usual => "HTTP/1.1",
             Self::Second => "HTTP/2.0",
+            Self::Tcp => "TCP",
+            Self::Tls => "TLS",
         }
+    }
+
+    /// Nothing of it is a request.
+    pub(crate) fn is_stream(self) -> bool {
+        matches!(self, Self::Tcp | Self::Tls)
     }
 }
 
@@ -63,16 +74,14 @@ pub(crate) struct Noted {
     places: [(usize, usize); PARTS],
     /// What the client speaks.
     pub(crate) protocol: Protocol,
+    /// The TCP port that a stream came to.
+    pub(crate) port: Option<u16>,
 }
 
 impl Noted {
     /// Notes the parts of this head instead of those of the request before; a head that could not be read is empty.
     pub(crate) fn take(&mut self, head: &[u8], node: &str, protocol: Protocol, trusted: &[IpAddr]) {
-        self.text.clear();
-        if self.text.capacity() > KEPT {
-            self.text = Vec::new();
-        }
-        (self.places, self.protocol) = ([(0, 0); PARTS], protocol);
+        self.clear(protocol);
         let mut lines =
             head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
         let mut words = lines.next().unwrap_or_default().split(|byte| *byte == b' ');
@@ -88,6 +97,23 @@ impl Noted {
         }
         let chain = chain.and_then(|chain| std::str::from_utf8(chain).ok()).unwrap_or(node);
         self.put(Part::Client, client(chain, trusted).unwrap_or(node).as_bytes(), MAX_VALUE);
+    }
+
+    /// Notes a stream of this client's: the name in its handshake, or the port that it came to.
+    pub(crate) fn stream(&mut self, node: &str, name: Option<&str>, port: Option<u16>) {
+        self.clear(if name.is_some() { Protocol::Tls } else { Protocol::Tcp });
+        self.port = port;
+        self.put(Part::Client, node.as_bytes(), MAX_VALUE);
+        self.put(Part::Host, name.unwrap_or_default().as_bytes(), MAX_VALUE);
+    }
+
+    /// Nothing is left of what was noted before.
+    fn clear(&mut self, protocol: Protocol) {
+        self.text.clear();
+        if self.text.capacity() > KEPT {
+            self.text = Vec::new();
+        }
+        (self.places, self.protocol, self.port) = ([(0, 0); PARTS], protocol, None);
     }
 
     /// Notes the app's name.

@@ -1,4 +1,5 @@
-//! One request as it is counted and logged, from its whole head to the last byte of its answer. A connection has one, used again for each request.
+//! One request as it is counted and logged, from its whole head to the last byte of its answer. A connection has one, used again for each request; a stream
+//! that is not looked into is one visit, of which nothing but bytes is counted.
 //!
 //! An answer is counted when it begins, so that a stream which lasts for hours is seen at once; bytes are counted as they move, and the line of the log is
 //! written at the end.
@@ -59,6 +60,19 @@ impl Visit {
         if let Some(noted) = &mut self.noted {
             noted.take(head, node, protocol, &self.observer.trusted);
         }
+    }
+
+    /// A stream begins that is not looked into; where it came to is for the log.
+    pub(crate) fn stream(&mut self, node: &str, name: Option<&str>, port: Option<u16>) {
+        self.began = Some(Instant::now());
+        if let Some(noted) = &mut self.noted {
+            noted.stream(node, name, port);
+        }
+    }
+
+    /// Nobody has taken a stream, for this reason. It gets no answer, so nothing is counted.
+    pub(crate) fn untaken(&mut self, own: Own) {
+        self.own = Some(own);
     }
 
     /// The app's name, for the log.

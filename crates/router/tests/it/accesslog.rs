@@ -3,12 +3,21 @@
 use crate::{
     app::App,
     client::Client,
-    rig::{Rig, options, route, until},
+    rig::{Rig, nowhere, options, route, until},
 };
 use nix::{sys::stat::Mode, unistd::mkfifo};
-use serde_json::Value;
-use std::{fs, io::Read as _, path::Path};
-use teal_core::access::LogForm;
+use serde_json::{Value, json};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    path::Path,
+    sync::Arc,
+};
+use teal_core::{
+    access::LogForm,
+    route::{Absent, AppRoute},
+};
 use teal_router::{AccessLog, Router};
 
 fn logging(form: LogForm) -> Rig {
@@ -175,4 +184,43 @@ fn a_log_that_cannot_be_written_is_an_error_at_the_start() {
         AccessLog { form: LogForm::Json, file: Some(Path::new("/proc/nothing/access.log").into()) };
     let error = Router::start(options).expect_err("no such place");
     assert!(error.to_string().contains("/proc/nothing/access.log"), "{error}");
+}
+
+#[test]
+fn every_stream_has_its_line_when_it_is_closed_also_one_that_nobody_takes() {
+    let mut rig = logging(LogForm::Json);
+    let app = App::raw(Arc::default(), |mut stream| {
+        let _ = stream.write_all(b"hello").and_then(|()| stream.read_to_end(&mut Vec::new()));
+    });
+    let port = nowhere().port();
+    let service = AppRoute { tcp_port: Some(port), ..route("e-1", &[app.address]) };
+    rig.control.replace(vec![service.clone()]);
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    stream.read_exact(&mut [0; 5]).expect("what it says");
+    stream.write_all(b"good-bye").expect("sends");
+    stream.shutdown(Shutdown::Write).expect("ends");
+    stream.read_to_end(&mut Vec::new()).expect("ends, too");
+    // Another thread may have the next one, and hand its line on earlier.
+    lines(&rig, 1);
+
+    rig.control.change(Some(AppRoute { live: None, absent: Some(Absent::Stopped), ..service }));
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connects");
+    stream.read_to_end(&mut Vec::new()).expect("closed");
+    let read: Vec<Value> =
+        lines(&rig, 2).iter().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for (name, value) in [
+        ("client", json!("127.0.0.1")),
+        ("protocol", json!("TCP")),
+        ("port", json!(port)),
+        ("app", json!("shop")),
+        ("environment", json!("e-1")),
+        ("bytes_in", json!(8)),
+        ("bytes_out", json!(5)),
+        ("status", Value::Null),
+        ("own", Value::Null),
+    ] {
+        assert_eq!(read[0][name], value, "{name} in {}", read[0]);
+    }
+    assert!(read[0]["duration_us"].is_u64());
+    assert_eq!((&read[1]["own"], &read[1]["environment"]), (&json!("absent"), &Value::Null));
 }
