@@ -125,7 +125,7 @@ fn route(number: usize, setting: &Setting<'_>, (version, address): (u64, SocketA
     Ok(AppRoute {
         name: format!("app{number}"),
         domains: (0..setting.domains).map(|turn| domain(number + turn * setting.apps)).collect(),
-        live: Some(Target { environment, colour, instances: vec![Backend { instance, address }] }),
+        live: Some(Target { environment, colour, instances: vec![Backend { instance, address, tcp: None }] }),
         ..AppRoute::default()
     })
 }

@@ -1,10 +1,11 @@
-//! Small servers of Python's standard library that speak no HTTP: one that says its version and echoes lines, in clear text or behind TLS of its own.
+//! Small servers of Python's standard library: one that says its version and echoes lines, in clear text or behind TLS of its own. Where it has a port of its
+//! own for that, it speaks HTTP on the usual one.
 
 use anyhow::Result;
 
 /// The server: TLS if there is a certificate beside it.
 const SERVER: &str = r#"
-import os, socketserver, ssl
+import http.server, json, os, socketserver, ssl, threading
 
 version = open("version").read().strip()
 tls = None
@@ -29,7 +30,17 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def handle_error(self, request, address):
         pass
 
-port = int(os.environ.get("TCP_PORT") or os.environ["PORT"])
+class Page(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"version": version}).encode())
+
+port = int(os.environ["PORT"])
+if "TCP_PORT" in os.environ:
+    pages = http.server.ThreadingHTTPServer(("0.0.0.0", port), Page)
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    port = int(os.environ["TCP_PORT"])
 print("listening on", port, flush=True)
 Server(("0.0.0.0", port), Handler).serve_forever()
 "#;

@@ -101,6 +101,17 @@ pub struct Backend {
     pub instance: InstanceId,
     /// Where it listens, as the router reaches it.
     pub address: SocketAddr,
+    /// Where it listens for streams that are not looked into, if that is somewhere else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SocketAddr>,
+}
+
+impl Backend {
+    /// Where streams go that are not looked into.
+    #[must_use]
+    pub fn streams(&self) -> SocketAddr {
+        self.tcp.unwrap_or(self.address)
+    }
 }
 
 /// Why an app has no live environment; the router's page says it, with the right status.

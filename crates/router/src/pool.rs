@@ -8,6 +8,7 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     io,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -104,10 +105,22 @@ impl Pool {
     /// # Errors
     /// If the peer refuses, or does not answer in time (`TimedOut`). Nothing was sent then.
     pub(crate) async fn connect(&self, peer: &Arc<Peer>) -> io::Result<Connection> {
-        let stream = tokio::time::timeout(self.connect, TcpStream::connect(peer.address())).await??;
-        stream.set_nodelay(true)?;
-        let wire = Wire::new(stream);
+        let wire = self.dial(peer.address()).await?;
         let (peer, used) = (Arc::clone(peer), Instant::now());
         Ok(Connection { wire, reused: false, large: false, keep: self.keep, peer, used })
+    }
+
+    /// A connection for a stream that is not looked into, where the peer wants them; it is nobody's afterwards.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(crate) async fn stream(&self, peer: &Peer) -> io::Result<Wire> {
+        self.dial(peer.streams()).await
+    }
+
+    async fn dial(&self, address: SocketAddr) -> io::Result<Wire> {
+        let stream = tokio::time::timeout(self.connect, TcpStream::connect(address)).await??;
+        stream.set_nodelay(true)?;
+        Ok(Wire::new(stream))
     }
 }

@@ -55,6 +55,11 @@ impl Peer {
         self.backend.address
     }
 
+    /// Where streams go that are not looked into.
+    pub(crate) fn streams(&self) -> SocketAddr {
+        self.backend.streams()
+    }
+
     /// It left the table: no connection to it may be kept for later.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Ordering::Acquire)
@@ -513,6 +518,7 @@ mod tests {
         Backend {
             instance: instance.parse().expect("legal"),
             address: SocketAddr::from(([127, 0, 0, 1], port)),
+            tcp: None,
         }
     }
 

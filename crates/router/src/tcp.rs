@@ -88,13 +88,13 @@ async fn attempt(worker: &Worker, app: &App, peer: &Arc<Peer>, counted: (Ticket,
     let counters = counted.0.counters();
     // From now on: one that is cut while it is being made is closed as soon as it is there.
     let cuts = counters.listen();
-    match worker.pool.connect(peer).await {
-        Ok(connection) => {
+    match worker.pool.stream(peer).await {
+        Ok(app) => {
             counters.given();
-            Some(Tunnel { app: connection.wire, early: None, websocket: false, cuts, counted })
+            Some(Tunnel { app, early: None, websocket: false, cuts, counted })
         }
         Err(error) => {
-            tracing::info!(app = app.name, address = %peer.address(), %error, "an instance refused a stream");
+            tracing::info!(app = app.name, address = %peer.streams(), %error, "an instance refused a stream");
             counters.refused();
             if error.kind() != io::ErrorKind::ConnectionRefused {
                 worker.directory.avoid(peer, AVOIDED);

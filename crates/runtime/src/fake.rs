@@ -262,7 +262,9 @@ impl Instance {
             None if self.mode.borrow().frozen => State::Frozen,
             None => State::Running { listening },
         };
-        Inspection { state, address: self.address, memory_bytes: Some(1 << 20) }
+        // What listens does not care what it is asked.
+        let tcp_address = self.spec.tcp_port.and(self.address);
+        Inspection { state, address: self.address, tcp_address, memory_bytes: Some(1 << 20) }
     }
 
     fn freeze(&self, frozen: bool) {
@@ -277,7 +279,8 @@ impl Runtime for Fake {
 
     async fn inspect(&self, id: &InstanceId) -> Outcome<Inspection> {
         let look = async {
-            let absent = Inspection { state: State::Absent, address: None, memory_bytes: None };
+            let absent =
+                Inspection { state: State::Absent, address: None, tcp_address: None, memory_bytes: None };
             Outcome::Done(self.lock().instances.get(id).map_or(absent, Instance::inspect))
         };
         self.perform(Call::Inspect, Some(id), look).await
@@ -392,6 +395,7 @@ mod tests {
             workers: Vec::new(),
             variables: BTreeMap::new(),
             port,
+            tcp_port: None,
             limits: Limits { memory_mib: 64, cpu_milli: 100, pids: 10, disk_mib: 10 },
             mounts: Vec::new(),
             egress: false,

@@ -55,6 +55,10 @@ pub struct InstanceSpec {
     pub variables: BTreeMap<String, String>,
     /// The port that the app is expected to listen on *inside*; the process runtime assigns another one by `PORT`. `None`: a build, nothing listens.
     pub port: Option<u16>,
+    /// A second port inside that the app is expected to listen on, for what is no HTTP; every command finds it in `TCP_PORT`, where the process
+    /// runtime says another one.
+    #[serde(default)]
+    pub tcp_port: Option<u16>,
     /// What it may use.
     pub limits: Limits,
     /// Further host directories, e.g. a dependency cache.
@@ -114,6 +118,8 @@ pub struct Inspection {
     pub state: State,
     /// Where the router reaches the app, if it has a port.
     pub address: Option<SocketAddr>,
+    /// Where the router reaches its second port, if it has one.
+    pub tcp_address: Option<SocketAddr>,
     /// Memory that it holds, in bytes, where that can be told.
     pub memory_bytes: Option<u64>,
 }

@@ -79,6 +79,7 @@ impl Rig {
             workers: Vec::new(),
             variables: BTreeMap::new(),
             port: Some(8080),
+            tcp_port: None,
             limits: Limits { memory_mib: 64, cpu_milli: 1000, pids: 64, disk_mib: 64 },
             mounts: Vec::new(),
             egress: true,
@@ -244,6 +245,27 @@ fn a_sleeper_answers_nothing_and_goes_on_after_waking() {
     done(rig.tokio.block_on(rig.runtime.sleep(&id("e-1-0"))));
     rig.remove();
     assert_eq!(processes(rig.dir.path()), Vec::<i32>::new(), "sleepers can be ended");
+}
+
+#[test]
+fn a_second_port_has_its_own_variable_and_address() {
+    if !python("a_second_port_has_its_own_variable_and_address") {
+        return;
+    }
+    let mut rig = Rig::new();
+    let script = SERVER.replace("PORT", "TCP_PORT");
+    let spec = InstanceSpec { tcp_port: Some(5432), ..rig.spec(&[&script]) };
+    let first = rig.ensure(&spec);
+    let (http, tcp) = (first.address.expect("one"), first.tcp_address.expect("two"));
+    assert_ne!(http, tcp);
+    let listens =
+        |rig: &Rig| matches!(rig.inspect().state, State::Running { listening } if listening == [tcp]);
+    wait("it listens on its second port", || listens(&rig));
+    assert!(get(tcp, PATIENCE).expect("an answer").ends_with("hello"));
+    rig.reopen();
+    assert_eq!((rig.inspect().address, rig.inspect().tcp_address), (Some(http), Some(tcp)));
+    rig.remove();
+    assert_eq!(rig.ensure(&rig.spec(&["printenv TCP_PORT; sleep 1000"])).tcp_address, None);
 }
 
 #[test]

@@ -5,6 +5,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use teal_core::deploy::settings::{MAX_INSTANCES, SECOND, Settings};
 
+/// The port that web applications listen on, inside.
+pub(crate) const PORT: u16 = 8080;
+
 /// The settings that differ from the defaults, by name.
 pub type Overrides = BTreeMap<String, serde_json::Value>;
 
@@ -58,6 +61,9 @@ pub struct AppConfig {
     pub max_requests_per_client: u32,
     /// A public TCP port whose streams are the app's; `auto` takes a free one, `off` gives it up.
     pub tcp_port: Option<u16>,
+    /// The port inside that streams go to (of `tcp_port` and `tls_passthrough`), 1024 to 65535; the app finds it in `TCP_PORT`. Without it they go
+    /// where HTTP goes.
+    pub tcp_instance_port: Option<u16>,
     /// The app ends TLS itself: handshakes for its domains go on to it as they came. Needs `health=tcp`.
     pub tls_passthrough: bool,
     /// What makes an instance healthy: `http` (its paths answer well) or `tcp` (its port accepts connections).
@@ -102,6 +108,7 @@ impl Default for AppConfig {
             max_requests: machine.max_requests,
             max_requests_per_client: machine.max_requests_per_client,
             tcp_port: machine.tcp_port,
+            tcp_instance_port: None,
             tls_passthrough: machine.tls_passthrough,
             health: HealthKind::default(),
         }
@@ -141,6 +148,11 @@ impl AppConfig {
         ];
         if self.tcp_port == Some(0) {
             return Err("`tcp_port` is 0, but must be from 1 to 65535, `auto` or `off`".into());
+        }
+        if let Some(port) = self.tcp_instance_port.filter(|port| *port < 1024 || *port == PORT) {
+            return Err(format!(
+                "`tcp_instance_port` is {port}, but must be from 1024 to 65535, and not {PORT}, where HTTP goes"
+            ));
         }
         if self.tls_passthrough && self.health == HealthKind::Http {
             return Err(
@@ -210,6 +222,10 @@ mod tests {
         assert!(one("tcp_port", 0.into()).is_err() && one("tcp_port", 65_536.into()).is_err());
         assert!(one("tls_passthrough", true.into()).expect_err("unhealthy").contains("health=tcp"));
         assert!(one("health", "udp".into()).is_err());
+        assert_eq!(one("tcp_instance_port", 5432.into()).expect("legal").tcp_instance_port, Some(5432));
+        for port in [0, 1023, 8080, 65_536] {
+            assert!(one("tcp_instance_port", port.into()).is_err(), "{port}");
+        }
         assert_eq!(AppConfig::of(&Overrides::new()).expect("legal").machine(), Settings::default());
     }
 }

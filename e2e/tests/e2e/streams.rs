@@ -79,6 +79,26 @@ fn a_stream_lives_through_the_switch_of_its_tcp_port() -> Result<()> {
 }
 
 #[test]
+fn an_app_speaks_http_on_one_port_and_something_else_on_another() -> Result<()> {
+    let port = free()?;
+    let host =
+        Host::start(&Options { config: format!("tcp_ports = \"{port}-{port}\""), ..Options::default() })?;
+    let mut config = quick();
+    (config["tcp_port"], config["tcp_instance_port"]) = (json!("auto"), json!(5432));
+    let repository = app(&host, "broker", config)?;
+    for version in ["one", "two"] {
+        let pushed = push_files(&repository, version, &stream_app(version))?;
+        ensure!(pushed.ok, "{version} did not go live:\n{}", pushed.output);
+        for line in ["Response from GET / is 200", "0.0.0.0:5432 accepts connections"] {
+            assert!(pushed.output.contains(line), "no `{line}` in:\n{}", pushed.output);
+        }
+        assert_eq!(host.ask("broker.localhost", "/", &[])?.version(), version);
+        assert_eq!(Stream::open(port)?.1, version);
+    }
+    Ok(())
+}
+
+#[test]
 fn tls_is_passed_on_by_the_name_in_the_handshake() -> Result<()> {
     let host = Host::start(&Options { secure: true, ..Options::default() })?;
     let mut config = quick();

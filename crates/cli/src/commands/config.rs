@@ -28,6 +28,7 @@ pub(crate) enum ConfigCommand {
 Examples:
   teal config set bake_s=30 off_after_s=3600 --app shop
   teal config set tcp_port=auto health=tcp --app broker
+  teal config set tcp_port=auto tcp_instance_port=5672 --app queue
   teal config set tls_passthrough=true health=tcp --app vault"
 )]
 pub(crate) struct SetArgs {

@@ -257,6 +257,7 @@ fn fresh(backend: &Backend, epoch: u64, now: Time) -> Instance {
     Instance {
         id: backend.instance.clone(),
         address: backend.address,
+        tcp: backend.tcp,
         epoch,
         health: Health::Good,
         restarts: 0,

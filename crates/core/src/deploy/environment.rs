@@ -83,6 +83,9 @@ pub struct Instance {
     pub id: InstanceId,
     /// Where it listens, as the router reaches it.
     pub address: SocketAddr,
+    /// As [`Backend::tcp`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<SocketAddr>,
     /// Grows with each restart, so that what was seen of the one before is not taken for news of this one.
     pub epoch: u64,
     /// How it stands.
@@ -105,7 +108,7 @@ impl Instance {
     /// As the route names it.
     #[must_use]
     pub fn backend(&self) -> Backend {
-        Backend { instance: self.id.clone(), address: self.address }
+        Backend { instance: self.id.clone(), address: self.address, tcp: self.tcp }
     }
 }
 

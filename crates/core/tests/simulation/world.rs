@@ -231,7 +231,7 @@ impl Inner {
             Life::Frozen => inst.life = Life::Running,
             Life::Dead | Life::Absent => *inst = Inst { life: Life::Running, address: fresh, workers: false },
         }
-        Backend { instance: id.clone(), address: inst.address }
+        Backend { instance: id.clone(), address: inst.address, tcp: None }
     }
 
     pub(crate) fn lower(&mut self, environment: &EnvironmentId, to: Life) {

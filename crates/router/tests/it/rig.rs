@@ -156,6 +156,7 @@ pub(crate) fn target(environment: &str, addresses: &[SocketAddr]) -> Target {
     let backend = |(number, address): (usize, &SocketAddr)| Backend {
         instance: environment.instance(u32::try_from(number).expect("few")),
         address: *address,
+        tcp: None,
     };
     let instances = addresses.iter().enumerate().map(backend).collect();
     Target { environment, colour: Colour::Blue, instances }

@@ -89,6 +89,20 @@ fn open_streams_stay_and_new_ones_go_to_the_new_version() {
 }
 
 #[test]
+fn streams_go_to_a_port_of_their_own_where_the_instance_has_one() {
+    let mut rig = Rig::start();
+    let (web, streams, port) = (App::version("web"), service("streams"), free_port());
+    let mut both = tcp("e-1", &[web.address], port);
+    both.live.as_mut().expect("live").instances[0].tcp = Some(streams.address);
+    rig.control.replace(vec![both]);
+    assert_eq!(get(rig.http(), "/").text(), "web");
+    assert_eq!(Talk::begin(port).hear(), "streams");
+    rig.restart();
+    assert_eq!(Talk::begin(port).hear(), "streams", "it is kept");
+    assert_eq!(get(rig.http(), "/").text(), "web");
+}
+
+#[test]
 fn each_side_may_end_before_the_other_one() {
     let mut rig = Rig::start();
     let (echo, port) = (service("1"), free_port());

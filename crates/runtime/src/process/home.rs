@@ -28,6 +28,9 @@ pub(crate) struct Record {
     pub(crate) spec: InstanceSpec,
     /// The port on 127.0.0.1 that the app was given.
     pub(crate) port: Option<u16>,
+    /// The second one, for what is no HTTP.
+    #[serde(default)]
+    pub(crate) tcp_port: Option<u16>,
     /// In the environment of every process of the instance, to find those that a killed supervisor leaves.
     pub(crate) mark: String,
     /// The PATH of its commands.

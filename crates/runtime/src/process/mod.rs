@@ -145,28 +145,26 @@ impl Process {
         }
         let mark = fs::read_to_string("/proc/sys/kernel/random/uuid")?.trim().to_owned();
         let path = std::env::var("PATH").unwrap_or_else(|_| DEFAULT_PATH.to_owned());
-        let port = spec.port.map(|_| self.free_port()).transpose()?;
+        let [port, tcp_port] = self.free_ports([spec.port, spec.tcp_port])?;
         // Variables are secrets: they go to the supervisor through a pipe and never into a file.
         let stored = InstanceSpec { variables: BTreeMap::new(), ..spec.clone() };
-        let record = Record { spec: stored, port, mark, path, log: self.log(&spec.id) };
+        let record = Record { spec: stored, port, tcp_port, mark, path, log: self.log(&spec.id) };
         home.write_record(&record)?;
         Ok(record)
     }
 
-    /// A port that nobody listens on and no other instance was given.
-    fn free_port(&self) -> io::Result<u16> {
-        let given: BTreeSet<u16> = self.ids()?.iter().filter_map(|id| self.home(id).record()?.port).collect();
-        // Ports that are taken stay held meanwhile, so that each try gives another one.
-        let mut held = Vec::new();
-        for _ in 0..=given.len() {
-            let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let port = socket.local_addr()?.port();
-            if !given.contains(&port) {
-                return Ok(port);
-            }
-            held.push(socket);
+    /// For each port that is wanted one that nobody listens on and no other instance was given.
+    fn free_ports<const N: usize>(&self, wanted: [Option<u16>; N]) -> io::Result<[Option<u16>; N]> {
+        let records = self.ids()?.into_iter().filter_map(|id| self.home(&id).record());
+        let mut given: BTreeSet<u16> =
+            records.flat_map(|record| [record.port, record.tcp_port]).flatten().collect();
+        let mut found = [None; N];
+        for (found, _) in found.iter_mut().zip(wanted).filter(|(_, wanted)| wanted.is_some()) {
+            let port = free_port(&given)?;
+            given.insert(port);
+            *found = Some(port);
         }
-        Err(io::ErrorKind::AddrNotAvailable.into())
+        Ok(found)
     }
 
     async fn launch(&self, home: &Home, record: &Record, spec: &InstanceSpec) -> Result<(), Trouble> {
@@ -194,7 +192,7 @@ impl Process {
         let until = time::Instant::now() + START_WAIT;
         loop {
             match wire::ask(home.path(), &Request::Inspect, ANSWER_WAIT).await {
-                Ok(reply) => return reply.inspection(address(home)).map_err(Trouble::Unknown),
+                Ok(reply) => return reply.inspection(addresses(home)).map_err(Trouble::Unknown),
                 Err(_) if home.ending().is_some() => return Ok(look_at_rest(home)),
                 Err(error) if time::Instant::now() > until => {
                     return Err(Trouble::Unknown(format!(
@@ -210,7 +208,7 @@ impl Process {
         let (home, until) = (self.home(id), time::Instant::now() + ANSWER_WAIT);
         while home.supervised()? {
             match wire::ask(home.path(), &Request::Inspect, ANSWER_WAIT).await {
-                Ok(reply) => return reply.inspection(address(&home)).map_err(Trouble::Unknown),
+                Ok(reply) => return reply.inspection(addresses(&home)).map_err(Trouble::Unknown),
                 Err(error) if time::Instant::now() > until => return Err(silent(&error)),
                 // It begins or ends just now: either is soon over.
                 Err(_) => time::sleep(LOOK_AGAIN).await,
@@ -232,7 +230,7 @@ impl Process {
         }
         match wire::ask(home.path(), request, patience).await {
             Ok(Reply::Done { state: State::Exited(_), .. }) => Err(Trouble::Broke(gone(&home))),
-            Ok(reply) => reply.inspection(address(&home)).map_err(Trouble::Unknown),
+            Ok(reply) => reply.inspection(addresses(&home)).map_err(Trouble::Unknown),
             Err(error) => {
                 Err(Trouble::Unknown(format!("the instance's supervisor does not answer: {error}")))
             }
@@ -321,12 +319,28 @@ impl Runtime for Process {
 /// What can be said of an instance without a supervisor.
 fn look_at_rest(home: &Home) -> Inspection {
     let state = home.ending().map_or(State::Absent, State::Exited);
-    Inspection { state, address: None, memory_bytes: None }
+    Inspection { state, address: None, tcp_address: None, memory_bytes: None }
 }
 
-fn address(home: &Home) -> Option<SocketAddr> {
-    let port = home.record()?.port?;
-    Some((Ipv4Addr::LOCALHOST, port).into())
+/// A port that nobody listens on, and none of those that were given.
+fn free_port(given: &BTreeSet<u16>) -> io::Result<u16> {
+    // Ports that are taken stay held meanwhile, so that each try gives another one.
+    let mut held = Vec::new();
+    for _ in 0..=given.len() {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = socket.local_addr()?.port();
+        if !given.contains(&port) {
+            return Ok(port);
+        }
+        held.push(socket);
+    }
+    Err(io::ErrorKind::AddrNotAvailable.into())
+}
+
+/// Where its two ports are.
+fn addresses(home: &Home) -> [Option<SocketAddr>; 2] {
+    let ports = home.record().map_or([None; 2], |record| [record.port, record.tcp_port]);
+    ports.map(|port| Some((Ipv4Addr::LOCALHOST, port?).into()))
 }
 
 fn silent(error: &io::Error) -> Trouble {

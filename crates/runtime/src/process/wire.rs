@@ -49,10 +49,13 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// As the trait wants it.
-    pub(crate) fn inspection(self, address: Option<std::net::SocketAddr>) -> Result<Inspection, String> {
+    pub(crate) fn inspection(
+        self,
+        [address, tcp_address]: [Option<std::net::SocketAddr>; 2],
+    ) -> Result<Inspection, String> {
         match self {
             Self::Done { state, memory_bytes } => {
-                Ok(Inspection { state, address, memory_bytes: Some(memory_bytes) })
+                Ok(Inspection { state, address, tcp_address, memory_bytes: Some(memory_bytes) })
             }
             Self::Not(why) => Err(why),
         }

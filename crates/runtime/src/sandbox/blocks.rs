@@ -38,6 +38,7 @@ mod tests {
                 boot: String::new(),
                 block,
                 port: None,
+                tcp_port: None,
                 stage: String::new(),
                 working: None,
                 address: None,

@@ -194,7 +194,7 @@ impl Sandbox {
             Ok(other) => return Err(Trouble::Unknown(format!("the agent of {id} answered {other:?}"))),
             Err(error) => return Err(Trouble::io(&format!("the agent of {id} could not be asked"), error)),
         };
-        Ok(Inspection { state, address: record.socket(), memory_bytes: Some(memory_bytes) })
+        Ok(record.inspection(state, memory_bytes))
     }
 
     /// Work on the control group of an instance that is there.
@@ -239,7 +239,8 @@ enum Look {
 
 impl Inner {
     fn look_from_outside(&self, id: &InstanceId) -> Result<Look, Trouble> {
-        let told = |state| Look::Told(Inspection { state, address: None, memory_bytes: None });
+        let told =
+            |state| Look::Told(Inspection { state, address: None, tcp_address: None, memory_bytes: None });
         let record =
             Record::load(&self.places.run(id)).map_err(|e| Trouble::io("the record could not be read", e))?;
         let Some(record) = record.filter(|r| r.boot == self.boot) else { return Ok(told(State::Absent)) };
@@ -254,8 +255,7 @@ impl Inner {
         };
         let memory = group.memory_bytes();
         if group.frozen().map_err(Trouble::cgroup)? {
-            let address = record.socket();
-            return Ok(Look::Told(Inspection { state: State::Frozen, address, memory_bytes: Some(memory) }));
+            return Ok(Look::Told(record.inspection(State::Frozen, memory)));
         }
         let excess = record.working.as_ref().and_then(|(tree, limit)| {
             let held = self.counts.excess(id, tree, *limit)?;
@@ -293,8 +293,13 @@ impl Inner {
 }
 
 impl Record {
-    fn socket(&self) -> Option<SocketAddr> {
-        Some(SocketAddr::new(IpAddr::V4(self.address?), self.port?))
+    fn inspection(&self, state: State, memory_bytes: u64) -> Inspection {
+        let [address, tcp_address] = [self.port, self.tcp_port].map(|port| self.socket(port));
+        Inspection { state, address, tcp_address, memory_bytes: Some(memory_bytes) }
+    }
+
+    fn socket(&self, port: Option<u16>) -> Option<SocketAddr> {
+        Some(SocketAddr::new(IpAddr::V4(self.address?), port?))
     }
 }
 

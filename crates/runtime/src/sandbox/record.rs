@@ -21,6 +21,9 @@ pub(super) struct Record {
     pub(super) block: u32,
     /// The port that the app is expected to listen on.
     pub(super) port: Option<u16>,
+    /// The second one, for what is no HTTP.
+    #[serde(default)]
+    pub(super) tcp_port: Option<u16>,
     /// What its last command is called.
     pub(super) stage: String,
     /// A tree of the host that it writes to, and the most that this may hold, in MiB: no layer limits it.
@@ -106,6 +109,7 @@ mod tests {
             boot: "b".into(),
             block: 7,
             port: Some(1),
+            tcp_port: Some(2),
             stage: "start".into(),
             working: None,
             address: None,

@@ -92,5 +92,7 @@ fn variables(spec: &InstanceSpec) -> BTreeMap<String, String> {
         .into();
     all.extend(spec.port.map(|port| ("PORT".to_owned(), port.to_string())));
     all.extend(spec.variables.clone());
+    // Only where it is asked for: elsewhere the name is the user's.
+    all.extend(spec.tcp_port.map(|port| ("TCP_PORT".to_owned(), port.to_string())));
     all
 }

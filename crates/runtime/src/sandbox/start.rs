@@ -83,6 +83,7 @@ impl Inner {
             boot: self.boot.clone(),
             block,
             port: wanted.port,
+            tcp_port: wanted.tcp_port,
             stage: wanted.commands.last().map(|c| c.stage.clone()).unwrap_or_default(),
             working: match &wanted.tree {
                 Tree::Sealed(_) => None,

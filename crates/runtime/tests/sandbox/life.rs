@@ -33,6 +33,22 @@ async fn an_app_that_listens_on_loopback_only_is_told_and_not_reached() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_may_have_a_second_port() {
+    let Some(rig) = Rig::new() else { return };
+    let mut spec = rig.python("e-1-0");
+    spec.tcp_port = Some(5432);
+    spec.commands[0].script = "export PORT=$TCP_PORT; exec python3 server.py".into();
+    let inspection = done(rig.sandbox.ensure(&spec).await);
+    let (http, tcp) = (inspection.address.expect("one"), inspection.tcp_address.expect("two"));
+    assert_eq!((http.ip(), http.port(), tcp.port()), (tcp.ip(), 8080, 5432));
+    rig.until_listening(&spec.id).await;
+    assert_eq!(rig.get(tcp, "/x").await.expect("an answer"), "hello from e-1-0/x");
+    done(rig.sandbox.sleep(&spec.id).await);
+    assert_eq!(done(rig.sandbox.wake(&spec.id).await).tcp_address, Some(tcp));
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn commands_run_in_order_until_one_fails() {
     let Some(rig) = Rig::new() else { return };
     let mut spec = rig.script("b-1", "echo never");

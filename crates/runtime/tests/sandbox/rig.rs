@@ -88,6 +88,7 @@ impl Rig {
             workers: Vec::new(),
             variables: BTreeMap::from([("WHO".to_owned(), id.to_owned())]),
             port: Some(8080),
+            tcp_port: None,
             limits: Limits { memory_mib: 256, cpu_milli: 1000, pids: 64, disk_mib: 64 },
             mounts: Vec::new(),
             egress: false,

@@ -197,6 +197,7 @@ impl<R: Runtime> Course<'_, R> {
             workers: Vec::new(),
             variables: all,
             port: None,
+            tcp_port: None,
             limits: job.limits.clone(),
             mounts: vec![Mount { source, target: cache::INSIDE.into(), writable: true }],
             egress: true,

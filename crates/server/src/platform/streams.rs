@@ -17,8 +17,9 @@ use teal_core::{
 const NO_TLS: &str =
     "nobody gets through to the app's own TLS: the router listens for none (`router_https` in server.toml)";
 
-/// The setting.
+/// The settings.
 const TCP_PORT: &str = "tcp_port";
+const TCP_INSTANCE_PORT: &str = "tcp_instance_port";
 
 impl Platform {
     /// Puts a port in the place of the words that may stand for one: `off`, and `auto`, which is the one that the app has, else the first that is free.
@@ -39,6 +40,9 @@ impl Platform {
                 ));
             }
             None => (),
+        }
+        if overrides.get(TCP_INSTANCE_PORT).and_then(Value::as_str) == Some("off") {
+            overrides.remove(TCP_INSTANCE_PORT);
         }
         Ok(())
     }

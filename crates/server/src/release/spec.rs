@@ -29,6 +29,8 @@ pub struct Environment {
     pub colour: Colour,
     /// The snapshot of the user's variables.
     pub variables: BTreeMap<String, String>,
+    /// The second port that each instance listens on, for what is no HTTP.
+    pub tcp_port: Option<u16>,
     /// What each instance may use.
     pub limits: Limits,
     /// Addresses that requests come from.
@@ -70,6 +72,7 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
         workers: run.workers(&environment.variables),
         variables: all,
         port: Some(run.port),
+        tcp_port: environment.tcp_port,
         limits: environment.limits.clone(),
         mounts,
         egress: true,

@@ -217,6 +217,7 @@ fn an_environment_makes_a_release_run() {
             ("PYTHONUNBUFFERED".into(), "0".into()),
             ("CC_WORKER_COMMAND".into(), "w".into()),
         ]),
+        tcp_port: Some(5432),
         limits: Limits { memory_mib: 512, cpu_milli: 1000, pids: 100, disk_mib: 100 },
         proxies: vec![],
         server: "/data/static-server".into(),
@@ -227,6 +228,7 @@ fn an_environment_makes_a_release_run() {
     assert_eq!(spec.id.as_str(), "e-9-2");
     assert_eq!(spec.commands.last().map(|command| command.script.as_str()), Some("go"));
     assert_eq!((spec.port, spec.workers.as_slice()), (Some(8080), ["w".to_owned()].as_slice()));
+    assert_eq!(spec.tcp_port, Some(5432));
     assert!(matches!(&spec.tree, Tree::Sealed(tree) if tree == Path::new("/r/tree")));
     assert_eq!(spec.variables["INSTANCE_NUMBER"], "2");
     assert_eq!(spec.variables["COMMIT_ID"], "other");

@@ -27,8 +27,8 @@ const LINES: usize = 50;
 
 /// What healthy means for one environment.
 pub(super) struct Health {
-    /// All of these must answer well.
-    pub(super) paths: Vec<String>,
+    /// All of these must be answered well: paths, and [`TCP`].
+    pub(super) questions: Vec<String>,
     /// The `Host` of the probes.
     pub(super) host: String,
     /// Only 200 is good.
@@ -37,14 +37,28 @@ pub(super) struct Health {
     pub(super) good: u32,
     /// The port inside.
     pub(super) port: u16,
-    /// That it accepts connections is enough; `paths` has the one question that takes.
-    pub(super) tcp: bool,
+    /// The port inside that streams go to; often the same.
+    pub(super) tcp_port: u16,
 }
+
+/// The question whether the port for streams accepts connections: no path is empty.
+pub(super) const TCP: &str = "";
 
 impl Health {
     /// Asks one instance one of the questions.
-    pub(super) async fn probe(&self, address: SocketAddr, path: &str) -> Probe {
-        if self.tcp { connect(address).await } else { probe(address, &self.host, path).await }
+    pub(super) async fn probe(&self, backend: &Backend, question: &str) -> Probe {
+        match question {
+            TCP => connect(backend.streams()).await,
+            path => probe(backend.address, &self.host, path).await,
+        }
+    }
+
+    /// The port inside that a question is for, and the variable that names it.
+    fn port_of(&self, question: &str) -> (u16, &'static str) {
+        if question == TCP && self.tcp_port != self.port {
+            return (self.tcp_port, "TCP_PORT");
+        }
+        (self.port, "PORT")
     }
 }
 
@@ -158,8 +172,8 @@ impl<'a> Checker<'a> {
 
     async fn probe_all(&mut self) {
         self.last.clear();
-        for path in &self.health.paths {
-            let found = self.health.probe(self.backend.address, path).await;
+        for question in &self.health.questions {
+            let found = self.health.probe(self.backend, question).await;
             let good = found.finding.good(self.health.strict);
             self.last.push(found);
             if !good {
@@ -167,7 +181,7 @@ impl<'a> Checker<'a> {
             }
         }
         let good = self.last.iter().all(|p| p.finding.good(self.health.strict))
-            && self.last.len() == self.health.paths.len();
+            && self.last.len() == self.health.questions.len();
         self.good = if good { self.good + 1 } else { 0 };
         self.tell();
     }
@@ -188,20 +202,22 @@ impl<'a> Checker<'a> {
     }
 
     fn words(&self, found: &Probe) -> String {
+        let (port, _) = self.health.port_of(&found.path);
         match &found.finding {
-            Finding::NotListening => format!("Nothing listening on 0.0.0.0:{} yet…", self.health.port),
+            Finding::NotListening => format!("Nothing listening on 0.0.0.0:{port} yet…"),
             Finding::Status { code, .. } => format!("Response from GET {} is {code}", found.path),
-            Finding::Accepts => format!("0.0.0.0:{} accepts connections", self.health.port),
+            Finding::Accepts => format!("0.0.0.0:{port} accepts connections"),
             Finding::Broken(why) => format!("GET {} {why}", found.path),
         }
     }
 
     /// Why it will not get better, or is too late.
     fn verdict(&mut self, listening: &[SocketAddr], deadline: Time) -> Option<String> {
-        let port = self.health.port;
+        let refused = self.last.iter().find(|p| p.finding == Finding::NotListening);
+        let (port, variable) = self.health.port_of(refused.map_or("/", |probe| &probe.path));
         let only_loopback = listening.iter().any(|a| a.port() == port && a.ip().is_loopback())
             && !listening.iter().any(|a| a.port() == port && !a.ip().is_loopback());
-        let refused = self.last.iter().any(|p| p.finding == Finding::NotListening);
+        let refused = refused.is_some();
         let hopeless = self.good == 0 && (!refused || only_loopback);
         self.bad_since = if hopeless { self.bad_since.or(Some(now())) } else { None };
         let waited = self.bad_since.is_some_and(|since| now().since(since) >= GRACE_MS);
@@ -212,7 +228,7 @@ impl<'a> Checker<'a> {
             (true, _) => format!(
                 "the app listens on 127.0.0.1:{port} only, where nobody else can reach it: make it listen on 0.0.0.0:{port}"
             ),
-            (false, true) => not_listening(port, listening),
+            (false, true) => not_listening(port, variable, listening),
             (false, false) => self.last.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
         })
     }
@@ -258,13 +274,15 @@ fn listening(state: Option<&State>) -> Vec<SocketAddr> {
     }
 }
 
-fn not_listening(port: u16, listening: &[SocketAddr]) -> String {
+fn not_listening(port: u16, variable: &str, listening: &[SocketAddr]) -> String {
     let others: Vec<String> = listening.iter().map(ToString::to_string).collect();
     if others.is_empty() {
-        return format!("nothing listens on 0.0.0.0:{port}: the app must listen on the port that PORT names");
+        return format!(
+            "nothing listens on 0.0.0.0:{port}: the app must listen on the port that {variable} names"
+        );
     }
     format!(
-        "nothing listens on 0.0.0.0:{port}, but on {}: the app must listen on the port that PORT names",
+        "nothing listens on 0.0.0.0:{port}, but on {}: the app must listen on the port that {variable} names",
         others.join(", ")
     )
 }

@@ -10,7 +10,7 @@ use teal_core::{
     route::Backend,
     time::Time,
 };
-use teal_runtime::{Outcome as Effect, Runtime, State};
+use teal_runtime::{Inspection, Outcome as Effect, Runtime, State};
 
 /// How long one start may take before it is looked at anew; the machine's own deadline is what fails it.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,7 +52,7 @@ impl World {
         };
         if state == State::Frozen {
             match self.runtime.wake(&id).await {
-                Effect::Done(inspection) => return address(&id, inspection.address),
+                Effect::Done(inspection) => return backend(&id, &inspection),
                 Effect::Unknown(why) => return Err(unknown("raise: wake", &why)),
                 Effect::Broke(failure) => {
                     tracing::warn!(instance = %id, %failure, "cannot be woken, is started from its release")
@@ -67,7 +67,7 @@ impl World {
         let spec = self.spec(rows, environment, number).await?;
         match tokio::time::timeout(PATIENCE, self.runtime.ensure(&spec)).await {
             Err(_) => Err(unknown("raise: ensure", &"it takes too long")),
-            Ok(Effect::Done(inspection)) => address(&id, inspection.address),
+            Ok(Effect::Done(inspection)) => backend(&id, &inspection),
             Ok(Effect::Broke(failure)) => Err(broke(Stage::Start, &failure.message)),
             Ok(Effect::Unknown(why)) => Err(unknown("raise: ensure", &why)),
         }
@@ -142,7 +142,7 @@ impl World {
     }
 }
 
-fn address(id: &InstanceId, address: Option<std::net::SocketAddr>) -> Result<Backend, Outcome> {
-    let address = address.ok_or_else(|| unknown("raise", &"the instance has no address yet"))?;
-    Ok(Backend { instance: id.clone(), address })
+fn backend(id: &InstanceId, inspection: &Inspection) -> Result<Backend, Outcome> {
+    let address = inspection.address.ok_or_else(|| unknown("raise", &"the instance has no address yet"))?;
+    Ok(Backend { instance: id.clone(), address, tcp: inspection.tcp_address })
 }

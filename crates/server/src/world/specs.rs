@@ -1,8 +1,12 @@
 //! What an environment's instances are to be: from the release, the snapshot of variables and settings, and the facts that CONTRACT injects.
 
-use super::{World, broke, check::Health, unknown};
+use super::{
+    World, broke,
+    check::{Health, TCP},
+    unknown,
+};
 use crate::{
-    appconfig::{AppConfig, HealthKind},
+    appconfig::{AppConfig, HealthKind, PORT},
     release,
     store::Variables,
 };
@@ -11,9 +15,6 @@ use teal_core::{
     domain,
 };
 use teal_runtime::{InstanceSpec, Limits};
-
-/// The port that web applications listen on, inside.
-const PORT: u16 = 8080;
 
 impl World {
     /// The specification of one instance; the same whenever it is asked for.
@@ -40,6 +41,7 @@ impl World {
             commit: environment.commit.id.clone(),
             colour: environment.colour,
             variables,
+            tcp_port: config.tcp_instance_port,
             limits: limits(&config),
             proxies: Vec::new(),
             server: self.builder.server().to_owned(),
@@ -50,14 +52,13 @@ impl World {
     /// What healthy means for it.
     pub(super) async fn health(&self, rows: &Rows, environment: &Environment) -> Result<Health, Outcome> {
         let (variables, config) = self.snapshot(rows, environment).await?;
-        let tcp = config.health == HealthKind::Tcp;
         Ok(Health {
-            paths: if tcp { vec![String::new()] } else { paths(&variables) },
+            questions: questions(&config, &variables),
             host: domain::first(&rows.app.domains).map_or("localhost", domain::host).into(),
             strict: config.strict_health,
             good: rows.app.settings.good_probes.max(1),
             port: PORT,
-            tcp,
+            tcp_port: config.tcp_instance_port.unwrap_or(PORT),
         })
     }
 
@@ -89,6 +90,16 @@ fn limits(config: &AppConfig) -> Limits {
     }
 }
 
+/// What every instance is asked: its paths, unless it speaks no HTTP; and its port for streams, if it has one of its own or nothing else.
+fn questions(config: &AppConfig, variables: &Variables) -> Vec<String> {
+    let http = config.health == HealthKind::Http;
+    let mut questions = if http { paths(variables) } else { Vec::new() };
+    if !http || config.tcp_instance_port.is_some() {
+        questions.push(TCP.to_owned());
+    }
+    questions
+}
+
 /// Every path that must answer well: `CC_HEALTH_CHECK_PATH`, `CC_HEALTH_CHECK_PATH_0…_N`, else `/`.
 fn paths(variables: &Variables) -> Vec<String> {
     let numbered = |name: &str| {
@@ -106,6 +117,18 @@ fn paths(variables: &Variables) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_of_its_own_for_streams_is_asked_beside_the_paths() {
+        let of = |health, tcp_instance_port| {
+            let config = AppConfig { health, tcp_instance_port, ..AppConfig::default() };
+            questions(&config, &Variables::new())
+        };
+        assert_eq!(of(HealthKind::Http, None), ["/"]);
+        assert_eq!(of(HealthKind::Http, Some(5432)), ["/", TCP]);
+        assert_eq!(of(HealthKind::Tcp, None), [TCP]);
+        assert_eq!(of(HealthKind::Tcp, Some(5432)), [TCP]);
+    }
 
     #[test]
     fn every_named_path_is_checked() {

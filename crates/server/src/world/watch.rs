@@ -40,8 +40,8 @@ impl World {
             let mut all_good = true;
             for backend in environment.backends() {
                 let mut failed = None;
-                for path in &health.paths {
-                    let found = health.probe(backend.address, path).await;
+                for question in &health.questions {
+                    let found = health.probe(&backend, question).await;
                     failed = failed.or((!found.finding.good(health.strict)).then_some(found));
                 }
                 let count = bad.entry(backend.instance.clone()).or_default();

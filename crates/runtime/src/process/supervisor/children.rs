@@ -107,7 +107,8 @@ impl Children {
         ]);
         let given = self.record.spec.variables.iter();
         all.extend(given.map(|(name, value)| (name.clone(), turned(value, &moved))));
-        all.extend(self.record.port.map(|port| ("PORT".to_owned(), port.to_string())));
+        let ports = [("PORT", self.record.port), ("TCP_PORT", self.record.tcp_port)];
+        all.extend(ports.into_iter().filter_map(|(name, port)| Some((name.to_owned(), port?.to_string()))));
         all.insert(super::MARK.to_owned(), self.record.mark.clone());
         all
     }
