@@ -24,6 +24,7 @@ struct Shelf {
     small: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
     texts: Vec<Vec<u8>>,
+    frames: Vec<Vec<u8>>,
 }
 
 thread_local! {
@@ -47,6 +48,23 @@ pub(crate) fn done_with(mut text: Vec<u8>) {
         with(|shelf| {
             if shelf.texts.len() < KEPT {
                 shelf.texts.push(text)
+            }
+        });
+    }
+}
+
+/// Empty room for frames on their way out, with place for many.
+pub(crate) fn frames() -> Vec<u8> {
+    with(|shelf| shelf.frames.pop()).flatten().unwrap_or_else(|| Vec::with_capacity(SMALL))
+}
+
+/// Gives such room back; what grew beyond all need is not kept.
+pub(crate) fn done_with_frames(mut frames: Vec<u8>) {
+    if (1..=2 * LARGE).contains(&frames.capacity()) {
+        frames.clear();
+        with(|shelf| {
+            if shelf.frames.len() < KEPT {
+                shelf.frames.push(frames);
             }
         });
     }

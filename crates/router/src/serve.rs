@@ -280,6 +280,42 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
     }
 }
 
+/// Answers one request that came by a stream of HTTP/2; gives the client back if the next one may be answered by the same means.
+pub(crate) async fn stream(
+    worker: Rc<Worker>,
+    mut client: Client,
+    asked: Result<Asked, Refusal>,
+) -> Option<Client> {
+    let after = match asked {
+        Ok(asked) => {
+            client.begin(&asked.head, false);
+            forward::answer(&worker, &mut client, asked).await
+        }
+        Err(refusal) => {
+            client.begin(&[], false);
+            client.say(&Page::Refused(refusal), Form::Text, true, false).await
+        }
+    };
+    client.end();
+    (matches!(after, After::Keep) && client.up.raw().is_empty()).then_some(client)
+}
+
+/// A request by its whole head.
+pub(crate) fn understood(worker: &Worker, origin: &Origin, head: &[u8]) -> Result<Asked, Refusal> {
+    let (limits, proxies) = (&worker.limits, &worker.trusted);
+    if head.len() > limits.line_bytes && !head[..limits.line_bytes].contains(&b'\n') {
+        return Err(Refusal::LongLine);
+    }
+    if head.len() > limits.head_bytes.min(LARGE) {
+        return Err(Refusal::LongHead);
+    }
+    let mut space = Space::new();
+    let request = Request::parse(head, &mut space, limits.header_lines.min(MAX_LINES))?;
+    let Origin { node, trusted, entry, address, .. } = origin;
+    let asker = Asker { node, trusted: *trusted, address: *address, proxies, scheme: entry.scheme() };
+    Asked::of(&request, &asker, buffer::text())
+}
+
 /// Waiting for the next request's head.
 struct Heads {
     scan: Scan,
@@ -344,7 +380,7 @@ impl Heads {
 
     /// The request at the beginning of what was read, once its head is whole.
     fn read(&mut self, worker: &Worker, client: &mut Client) -> Result<Option<Asked>, Refusal> {
-        let (limits, proxies) = (&worker.limits, &worker.trusted);
+        let limits = &worker.limits;
         if !self.blank && scan::blank(client.up.raw()) > 0 {
             (self.blank, self.scan) = (true, Scan::default());
             client.up.skip(scan::blank(client.up.raw()));
@@ -358,18 +394,7 @@ impl Heads {
                 _ => Ok(None),
             };
         };
-        let head = &raw[..length];
-        if length > limits.line_bytes && !head[..limits.line_bytes].contains(&b'\n') {
-            return Err(Refusal::LongLine);
-        }
-        if length > most {
-            return Err(Refusal::LongHead);
-        }
-        let mut space = Space::new();
-        let request = Request::parse(head, &mut space, limits.header_lines.min(MAX_LINES))?;
-        let Origin { node, trusted, entry, address, .. } = &client.origin;
-        let asker = Asker { node, trusted: *trusted, address: *address, proxies, scheme: entry.scheme() };
-        let asked = Asked::of(&request, &asker, buffer::text())?;
+        let asked = understood(worker, &client.origin, &raw[..length])?;
         client.up.skip(length);
         Ok(Some(asked))
     }

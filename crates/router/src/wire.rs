@@ -87,6 +87,11 @@ impl Wire {
         self.read
     }
 
+    /// So many bytes came on another way, and count as if they had been read here.
+    pub(crate) fn came(&mut self, count: usize) {
+        self.read += count as u64;
+    }
+
     /// Nothing came in while the connection was idle: no end, no error, no byte that nobody asked for. Asks the kernel, because the
     /// runtime may not have seen the event yet.
     pub(crate) fn is_silent(&self) -> bool {
@@ -115,7 +120,7 @@ impl Wire {
         match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
             Carrier::Tls(stream, tls) => ready!(tls.poll_read_ready(cx, stream))?,
-            Carrier::Stream(pipe) => ready!(pipe.poll_read_ready(cx))?,
+            Carrier::Stream(pipe) => ready!(pipe.poll_read_ready())?,
         }
         let buffer = buffer.get_or_insert_with(|| Buffer::take(large));
         let room = buffer.room(large);
@@ -133,7 +138,7 @@ impl Wire {
         match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut filled))?,
             Carrier::Stream(pipe) => {
-                let count = ready!(pipe.poll_read(cx, filled.initialize_unfilled()))?;
+                let count = ready!(pipe.poll_read(filled.initialize_unfilled()))?;
                 filled.advance(count);
             }
             Carrier::Tls(stream, tls) => {
@@ -149,7 +154,7 @@ impl Wire {
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
         let count = match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(poll_write_parts(Pin::new(stream), cx, parts))?,
-            Carrier::Stream(pipe) => ready!(pipe.poll_write(cx, parts))?,
+            Carrier::Stream(pipe) => ready!(pipe.poll_write(parts))?,
             Carrier::Tls(stream, tls) => ready!(tls.poll_write(cx, stream, parts))?,
         };
         if count == 0 {

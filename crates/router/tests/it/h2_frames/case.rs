@@ -63,11 +63,12 @@ impl Expect {
         }
     }
 
-    /// It cannot come to be so any more.
-    fn is_missed(&self, seen: &Seen) -> bool {
+    /// It cannot come to be so any more, after what was seen before the last frames were sent.
+    fn is_missed(&self, seen: &Seen, before: &Seen) -> bool {
         match self {
             Self::Stream(stream, _) | Self::Malformed(stream) => {
-                seen.closed || seen.resets.contains_key(stream) || seen.ended.contains(stream)
+                let ended = seen.ended.contains(stream) && !before.ended.contains(stream);
+                seen.closed || seen.resets.contains_key(stream) || ended || seen.pong
             }
             _ => seen.closed,
         }
@@ -115,17 +116,14 @@ impl Case {
     }
 
     /// Runs it against a router; says what was wrong.
-    pub(crate) fn run(
-        &self,
-        address: SocketAddr,
-        config: &Arc<ClientConfig>,
-        known: Option<&Expect>,
-    ) -> Result<(), String> {
+    pub(crate) fn run(&self, address: SocketAddr, config: &Arc<ClientConfig>) -> Result<(), String> {
         let mut connection = match self.bare {
             true => Connection::dial(address, config),
             false => Connection::open(address, config, &self.settings),
         };
+        let mut before = Seen::default();
         for step in &self.steps {
+            before = connection.seen.clone();
             match step {
                 // Where the other side has closed already, what it said is what counts.
                 Step::Send(bytes) => drop(connection.send(bytes)),
@@ -136,8 +134,8 @@ impl Case {
                 }
             }
         }
-        let expect = known.unwrap_or(&self.expect);
-        connection.until(|seen| expect.is_met(seen) || expect.is_missed(seen));
+        let expect = &self.expect;
+        connection.until(|seen| expect.is_met(seen) || expect.is_missed(seen, &before));
         let met = expect.is_met(&connection.seen);
         let seen = connection.seen.clone();
         connection.vanish();
