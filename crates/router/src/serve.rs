@@ -288,11 +288,11 @@ pub(crate) async fn stream(
 ) -> Option<Client> {
     let after = match asked {
         Ok(asked) => {
-            client.begin(&asked.head, false);
+            client.begin(asked.at, &asked.head, false);
             forward::answer(&worker, &mut client, asked).await
         }
         Err(refusal) => {
-            client.begin(&[], false);
+            client.begin(Instant::now(), &[], false);
             client.say(&Page::Refused(refusal), Form::Text, true, false).await
         }
     };

@@ -17,4 +17,4 @@ pub(crate) use decoder::Decoder;
 pub(crate) struct Odd;
 
 #[cfg(any(test, fuzzing))]
-pub(crate) use huffman::encode as huffman;
+pub(crate) use {huffman::encode as huffman, statics::LINES};

@@ -1,7 +1,7 @@
 //! The header lines that every block may name by number (RFC 7541, appendix A), and the numbers of names that answers consist of.
 
 /// Numbers from 1 on.
-pub(super) const LINES: [(&str, &str); 61] = [
+pub(crate) const LINES: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),

@@ -29,6 +29,8 @@ pub(crate) enum Expect {
     Answer(u32, u16),
     /// An answer's head.
     Head(u32),
+    /// The heads of interim answers, and of the final one.
+    Heads(u32, &'static [u16]),
     /// No answer but a refusal (RFC 9113, 8.1.1): the stream or the connection is at an end, or the answer is a 400.
     Malformed(u32),
     /// Everything was read, and the connection goes on.
@@ -55,6 +57,7 @@ impl Expect {
             Self::Connection(codes) => over(codes),
             Self::Stream(stream, codes) => reset(stream, codes),
             Self::Answer(stream, status) => answered(stream, status),
+            Self::Heads(stream, all) => seen.answers.get(stream).is_some_and(|seen| seen == all),
             Self::Head(stream) => seen.answers.contains_key(stream),
             Self::Malformed(stream) => reset(stream, &[PROTOCOL]) || answered(stream, &400),
             Self::Pong => seen.pong,

@@ -98,6 +98,17 @@ pub(crate) fn bodies() -> Vec<Case> {
     let part = [("content-length", "10")];
     vec![
         case(
+            "8.1 an interim answer of the app's goes through",
+            [headers(1, WHOLE, &with("GET", "/hints", &[]))],
+            Expect::Heads(1, &[103, 200]),
+        ),
+        case(
+            "8.1 who waits to be told to go on is told so",
+            [post(&[("expect", "100-continue"), ("content-length", "4")])],
+            Expect::Heads(1, &[100, 200]),
+        )
+        .then(Expect::Heads(1, &[100]), [data(1, END_STREAM, b"test")]),
+        case(
             "http2/8.1/1 a second head without an end",
             [post(&[]), headers(1, END_HEADERS, &lines(&[("x-test", "ok")]))],
             bad.clone(),

@@ -68,6 +68,10 @@ fn every_frame_that_a_client_can_send_gets_what_the_standard_says() {
     // `/wait` is answered when all is over, so that its streams stay as the case has left them.
     let app = App::answering(move |asked| match asked.path.as_str() {
         "/wait" => wait.pass().and_then(|()| respond(asked, "waited")),
+        "/hints" => {
+            asked.stream.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")?;
+            respond(asked, "hinted")
+        }
         _ => respond(asked, "an answer of more than three bytes"),
     });
     let site = site(app);
