@@ -6,7 +6,7 @@ use super::{
     pipe::Pipe,
     request::Wrong,
     runs::Runs,
-    session::{Event, Session, places},
+    session::{Event, STREAMS, Session, places},
     wakers::Ready,
 };
 use crate::{
@@ -32,6 +32,9 @@ use tokio::time::timeout;
 
 /// A client that sends nothing for this long is asked whether it is there, and has as long to answer.
 const ALIVE: Duration = Duration::from_secs(60);
+
+/// Rounds of reading, answering and writing before other connections have their turn.
+const ROUNDS: u32 = 32;
 
 /// How a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,8 @@ struct Connection {
     buffer: Option<Buffer>,
     /// Much came at once the last time.
     large: bool,
+    /// Whose turn it is to be asked first.
+    turn: usize,
     clock: Clock,
 }
 
@@ -84,6 +89,7 @@ pub(crate) async fn connection(worker: Rc<Worker>, wire: Wire, origin: Origin) {
         ready,
         buffer: None,
         large: false,
+        turn: 0,
         clock,
     };
     let answer = |client, asked| serve::stream(Rc::clone(&worker), client, asked);
@@ -107,7 +113,7 @@ impl Connection {
             self.clock.left = Some(Instant::now());
             self.session.borrow_mut().leave();
         }
-        loop {
+        for _ in 0..ROUNDS {
             let read = match self.poll_receive(cx, runs, answer) {
                 Ok(read) => read,
                 Err(end) => return Poll::Ready(end),
@@ -120,10 +126,11 @@ impl Connection {
                 return Poll::Ready(End::Said(Code::None));
             }
             if !read && !ran {
-                break;
+                return self.poll_clock(cx, runs);
             }
         }
-        self.poll_clock(cx, runs)
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Reads once, and does what the frames say; `true` if anything came.
@@ -201,10 +208,15 @@ impl Connection {
         Client::new(&self.worker, Wire::stream(pipe), self.origin.clone())
     }
 
-    /// Has everybody go on who can; `true` if that was anybody.
+    /// Has everybody go on who can; `true` if that was anybody. Each time somebody else is first, because the first may fill all the room there is.
     fn run<T, F: Future<Output = Option<T>>>(&mut self, runs: &mut Runs<F>) -> bool {
         let bits = self.ready.take() | self.session.borrow_mut().take_ready();
-        for slot in places(bits) {
+        let (count, turn) = (STREAMS as usize, self.turn);
+        for place in places(bits.rotate_right(u32::try_from(turn).unwrap_or(0))) {
+            let slot = (place + turn) % count;
+            if self.turn == turn {
+                self.turn = (slot + 1) % count;
+            }
             if runs.poll(slot) {
                 self.session.borrow_mut().finish(slot);
             }

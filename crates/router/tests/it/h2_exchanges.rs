@@ -195,6 +195,35 @@ async fn who_reads_slowly_holds_his_own_answer_back_and_nobody_elses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_all_that_comes_leaves_room_for_others() {
+    let over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let stop = Arc::clone(&over);
+    let app = App::answering(move |asked| {
+        if asked.head.starts_with("POST") {
+            return crate::app::respond(asked, &"x".repeat(2_000_000));
+        }
+        asked.stream.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
+        let chunk = format!("10000\r\n{}\r\n", "x".repeat(65536));
+        while !stop.load(Ordering::SeqCst) {
+            asked.stream.send(chunk.as_bytes())?;
+        }
+        asked.stream.send(b"0\r\n\r\n")
+    });
+    let site = site(app);
+    let client = client(&site).await;
+    let mut without_end = ask(&client, request("GET", &[], empty())).await.into_body();
+    let reading =
+        tokio::spawn(async move { while without_end.frame().await.is_some_and(|frame| frame.is_ok()) {} });
+    // Each of them is thirty times what waits for a client at most.
+    for _ in 0..4 {
+        let answer = ask(&client, request("POST", &[], empty())).await;
+        assert_eq!(answer.into_body().collect().await.expect("whole").to_bytes().len(), 2_000_000);
+    }
+    over.store(true, Ordering::SeqCst);
+    reading.await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_reads_slowly_holds_the_client_back() {
     let (open, wait) = gate();
     let app = App::raw(Arc::<Seen>::default(), move |mut stream| {

@@ -180,6 +180,9 @@ impl Session {
         if self.out.is_empty() && self.out.capacity() > 0 {
             buffer::done_with_frames(std::mem::take(&mut self.out));
         }
+        if self.used == 0 {
+            (self.lines, self.streams) = (Lines::default(), Vec::new());
+        }
     }
 
     /// The places that have something new to do.
