@@ -12,7 +12,8 @@ use crate::{
         scan::{self, Scan},
     },
     crowd::{Most, Seat},
-    forward, h2,
+    forward,
+    h2::{self, Desk},
     lane::Lane,
     metrics::{Open, Visit},
     options::Limits,
@@ -280,24 +281,30 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
     }
 }
 
-/// Answers one request that came by a stream of HTTP/2; gives the client back if the next one may be answered by the same means.
-pub(crate) async fn stream(
-    worker: Rc<Worker>,
-    mut client: Client,
-    asked: Result<Asked, Refusal>,
-) -> Option<Client> {
-    let after = match asked {
-        Ok(asked) => {
-            client.begin(asked.at, &asked.head, false);
-            forward::answer(&worker, &mut client, asked).await
+/// A request that came by a stream of HTTP/2: how long its head was, and what it is.
+pub(crate) type Streamed = (usize, Result<Asked, Refusal>);
+
+/// Answers requests that come by streams of HTTP/2, one after the other, for as long as nothing is left over of one.
+pub(crate) async fn streams(worker: Rc<Worker>, mut client: Client, desk: Rc<Desk<Streamed>>) {
+    loop {
+        let (length, asked) = desk.next().await;
+        client.wire.came(length);
+        let after = match asked {
+            Ok(asked) => {
+                client.begin(asked.at, &asked.head, false);
+                forward::answer(&worker, &mut client, asked).await
+            }
+            Err(refusal) => {
+                client.begin(Instant::now(), &[], false);
+                Box::pin(client.say(&Page::Refused(refusal), Form::Text, true, false)).await
+            }
+        };
+        client.end();
+        if !matches!(after, After::Keep) || !client.up.raw().is_empty() {
+            return;
         }
-        Err(refusal) => {
-            client.begin(Instant::now(), &[], false);
-            client.say(&Page::Refused(refusal), Form::Text, true, false).await
-        }
-    };
-    client.end();
-    (matches!(after, After::Keep) && client.up.raw().is_empty()).then_some(client)
+        desk.done();
+    }
 }
 
 /// A request by its whole head.

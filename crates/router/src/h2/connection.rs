@@ -5,16 +5,16 @@ use super::{
     code::Code,
     pipe::Pipe,
     request::Wrong,
-    runs::Runs,
-    session::{Event, STREAMS, Session, places},
+    runs::{Desk, Runs},
+    session::{Event, Session},
+    turns::Turns,
     wakers::Ready,
 };
 use crate::{
-    asked::Asked,
-    buffer::Buffer,
+    buffer::{self, Buffer},
     codec::Refusal,
     metrics::Own,
-    serve::{self, Client, LAST_BYTES, Origin},
+    serve::{self, Client, LAST_BYTES, Origin, Streamed},
     timer::Timer,
     wire::Wire,
     worker::Worker,
@@ -68,8 +68,7 @@ struct Connection {
     buffer: Option<Buffer>,
     /// Much came at once the last time.
     large: bool,
-    /// Whose turn it is to be asked first.
-    turn: usize,
+    turns: Turns,
     clock: Clock,
 }
 
@@ -89,23 +88,23 @@ pub(crate) async fn connection(worker: Rc<Worker>, wire: Wire, origin: Origin) {
         ready,
         buffer: None,
         large: false,
-        turn: 0,
+        turns: Turns::default(),
         clock,
     };
-    let answer = |client, asked| serve::stream(Rc::clone(&worker), client, asked);
+    let make = |client, desk| serve::streams(Rc::clone(&worker), client, desk);
     let mut leaving = pin!(worker.leaving.cancelled());
-    let end = poll_fn(|cx| connection.poll(cx, &mut runs, &answer, leaving.as_mut())).await;
+    let end = poll_fn(|cx| connection.poll(cx, &mut runs, &make, leaving.as_mut())).await;
     connection.forget(&mut runs);
     drop(runs);
     connection.part(end).await;
 }
 
 impl Connection {
-    fn poll<F: Future<Output = Option<Client>>>(
+    fn poll<F: Future<Output = ()>>(
         &mut self,
         cx: &mut Context<'_>,
-        runs: &mut Runs<F>,
-        answer: &impl Fn(Client, Result<Asked, Refusal>) -> F,
+        runs: &mut Runs<F, Streamed>,
+        make: &impl Fn(Client, Rc<Desk<Streamed>>) -> F,
         leaving: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<End> {
         self.ready.register(cx);
@@ -114,7 +113,7 @@ impl Connection {
             self.session.borrow_mut().leave();
         }
         for _ in 0..ROUNDS {
-            let read = match self.poll_receive(cx, runs, answer) {
+            let read = match self.poll_receive(cx, runs, make) {
                 Ok(read) => read,
                 Err(end) => return Poll::Ready(end),
             };
@@ -134,11 +133,11 @@ impl Connection {
     }
 
     /// Reads once, and does what the frames say; `true` if anything came.
-    fn poll_receive<F: Future<Output = Option<Client>>>(
+    fn poll_receive<F: Future<Output = ()>>(
         &mut self,
         cx: &mut Context<'_>,
-        runs: &mut Runs<F>,
-        answer: &impl Fn(Client, Result<Asked, Refusal>) -> F,
+        runs: &mut Runs<F, Streamed>,
+        make: &impl Fn(Client, Rc<Desk<Streamed>>) -> F,
     ) -> Result<bool, End> {
         // Whoever does not read what it causes is not read any further.
         if self.session.borrow().is_stuffed() {
@@ -160,7 +159,7 @@ impl Connection {
                 Ok(None) => break Ok(true),
                 Ok(Some((event, length))) => {
                     at += length;
-                    self.heed(event, runs, answer);
+                    self.heed(event, runs, make);
                 }
                 Err(code) => break Err(End::Said(code)),
             }
@@ -174,11 +173,11 @@ impl Connection {
         ended
     }
 
-    fn heed<F: Future<Output = Option<Client>>>(
+    fn heed<F: Future<Output = ()>>(
         &mut self,
         event: Event,
-        runs: &mut Runs<F>,
-        answer: &impl Fn(Client, Result<Asked, Refusal>) -> F,
+        runs: &mut Runs<F, Streamed>,
+        make: &impl Fn(Client, Rc<Desk<Streamed>>) -> F,
     ) {
         match event {
             Event::None => (),
@@ -188,17 +187,16 @@ impl Connection {
                 self.session.borrow_mut().finish(slot);
             }
             Event::Asks(slot, head) => {
-                let mut client = runs.spare(slot).unwrap_or_else(|| self.client(slot));
-                let asked = match head {
+                let streamed = match head {
                     Ok(head) => {
-                        client.wire.came(head.text.len());
                         let asked = serve::understood(&self.worker, &self.origin, &head.text);
-                        crate::buffer::done_with(head.text);
-                        asked
+                        let length = head.text.len();
+                        buffer::done_with(head.text);
+                        (length, asked)
                     }
-                    Err(Wrong::Long | Wrong::Malformed) => Err(Refusal::LongHead),
+                    Err(Wrong::Long | Wrong::Malformed) => (0, Err(Refusal::LongHead)),
                 };
-                runs.start(slot, answer(client, asked));
+                runs.start(slot, streamed, |desk| make(self.client(slot), desk));
             }
         }
     }
@@ -208,15 +206,10 @@ impl Connection {
         Client::new(&self.worker, Wire::stream(pipe), self.origin.clone())
     }
 
-    /// Has everybody go on who can; `true` if that was anybody. Each time somebody else is first, because the first may fill all the room there is.
-    fn run<T, F: Future<Output = Option<T>>>(&mut self, runs: &mut Runs<F>) -> bool {
+    /// Has everybody go on who can; `true` if that was anybody.
+    fn run<F: Future<Output = ()>>(&mut self, runs: &mut Runs<F, Streamed>) -> bool {
         let bits = self.ready.take() | self.session.borrow_mut().take_ready();
-        let (count, turn) = (STREAMS as usize, self.turn);
-        for place in places(bits.rotate_right(u32::try_from(turn).unwrap_or(0))) {
-            let slot = (place + turn) % count;
-            if self.turn == turn {
-                self.turn = (slot + 1) % count;
-            }
+        for slot in self.turns.order(bits) {
             if runs.poll(slot) {
                 self.session.borrow_mut().finish(slot);
             }
@@ -240,10 +233,10 @@ impl Connection {
     }
 
     /// What has to happen though nothing comes.
-    fn poll_clock<T, F: Future<Output = Option<T>>>(
+    fn poll_clock<F: Future<Output = ()>>(
         &mut self,
         cx: &mut Context<'_>,
-        runs: &mut Runs<F>,
+        runs: &mut Runs<F, Streamed>,
     ) -> Poll<End> {
         loop {
             let due = self.clock.due(self.worker.limits.head);
@@ -273,7 +266,7 @@ impl Connection {
     }
 
     /// Whatever is under way has lost its client.
-    fn forget<T, F: Future<Output = Option<T>>>(&mut self, runs: &mut Runs<F>) {
+    fn forget<F: Future<Output = ()>>(&mut self, runs: &mut Runs<F, Streamed>) {
         let all = self.session.borrow_mut().give_all_up();
         for slot in all {
             runs.stop(slot);

@@ -21,9 +21,11 @@ mod runs;
 pub(crate) mod session;
 mod settings;
 mod stream;
+mod turns;
 mod unframe;
 mod wakers;
 mod windows;
 
 pub(crate) use connection::connection;
 pub(crate) use pipe::Pipe;
+pub(crate) use runs::Desk;

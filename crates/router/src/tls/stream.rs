@@ -2,13 +2,15 @@
 //!
 //! A write is told as done only when the socket has taken all of its records: whoever closes behind it loses nothing.
 
+use nix::sys::socket::{MsgFlags, recv};
 use rustls::{ServerConfig, ServerConnection};
 use std::{
     io::{self, Read as _, Write},
+    os::fd::AsRawFd,
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 
 /// What one write may turn into records at once, in bytes.
 const MOST: usize = 64 * 1024;
@@ -167,7 +169,17 @@ struct Socket<'a>(&'a TcpStream);
 
 impl io::Read for Socket<'_> {
     fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        self.0.try_read(room)
+        let mut drained = None;
+        let read = self.0.try_io(Interest::READABLE, || {
+            let count = recv(self.0.as_raw_fd(), room, MsgFlags::empty())?;
+            if (1..room.len()).contains(&count) {
+                // Nothing more is there, and the next byte will be told: asking for it would be a call in vain.
+                drained = Some(count);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        });
+        drained.map_or(read, Ok)
     }
 }
 

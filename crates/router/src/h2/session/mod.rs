@@ -16,6 +16,7 @@ use super::{
     request::{Head, Lines, Wrong},
     settings::{self, Settings},
     stream::Stream,
+    turns::places,
     windows::{FIRST, Inflow, Outflow},
 };
 use crate::buffer;
@@ -328,13 +329,4 @@ impl Drop for Session {
     fn drop(&mut self) {
         buffer::done_with_frames(std::mem::take(&mut self.out));
     }
-}
-
-/// The places whose bits are set.
-pub(crate) fn places(mut bits: u128) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = bits.trailing_zeros();
-        bits &= bits.wrapping_sub(1);
-        (place < u128::BITS).then_some(place as usize)
-    })
 }

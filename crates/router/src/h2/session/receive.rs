@@ -1,6 +1,6 @@
 //! What a client's frames do to the session: each is taken whole, in order, and either has its effect or breaks its stream, or the connection.
 
-use super::{Block, Event, LEAVING, Leave, STREAMS, Session, Stage, WINDOW, places};
+use super::{Block, Event, LEAVING, Leave, STREAMS, Session, Stage, WINDOW};
 use crate::{
     buffer,
     h2::{
@@ -8,6 +8,7 @@ use crate::{
         frame::{self, ACK, Frame},
         request::Wrong,
         stream::Stream,
+        turns::places,
         windows::{Inflow, Outflow},
     },
 };
