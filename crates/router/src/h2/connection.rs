@@ -3,6 +3,7 @@
 
 use super::{
     code::Code,
+    frame::{Kind, LONGEST},
     pipe::Pipe,
     request::Wrong,
     runs::{Desk, Runs},
@@ -108,6 +109,7 @@ impl Connection {
         leaving: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<End> {
         self.ready.register(cx);
+        self.session.borrow_mut().stir();
         if self.clock.left.is_none() && leaving.poll(cx).is_ready() {
             self.clock.left = Some(Instant::now());
             self.session.borrow_mut().leave();
@@ -118,13 +120,16 @@ impl Connection {
                 Err(end) => return Poll::Ready(end),
             };
             let ran = self.run(runs);
+            let was_stuffed = self.session.borrow().is_stuffed();
             if self.poll_flush(cx).is_err() {
                 return Poll::Ready(End::Gone);
             }
             if self.session.borrow().is_over() {
                 return Poll::Ready(End::Said(Code::None));
             }
-            if !read && !ran {
+            // Where there is room again, it has to be read again, or nobody would hear of what comes.
+            let has_room = was_stuffed && !self.session.borrow().is_stuffed();
+            if !read && !ran && !has_room {
                 return self.poll_clock(cx, runs);
             }
         }
@@ -150,7 +155,7 @@ impl Connection {
         };
         let now = Instant::now();
         (self.clock.heard, self.clock.asked) = (now, false);
-        self.large = count >= super::frame::LONGEST;
+        self.large = count >= LONGEST;
         let Some(mut buffer) = self.buffer.take() else { return Ok(true) };
         let mut at = 0;
         let ended = loop {
@@ -165,10 +170,12 @@ impl Connection {
             }
         };
         buffer.skip(at);
+        // A head that comes in small pieces has its time, too; a body has that of its exchange.
+        let is_begun = !buffer.is_empty() && buffer.raw().get(3) != Some(&(Kind::Data as u8));
         if !buffer.is_empty() {
             self.buffer = Some(buffer);
         }
-        let is_at_rest = self.session.borrow().is_at_rest();
+        let is_at_rest = self.session.borrow().is_at_rest() && !is_begun;
         self.clock.begun = if is_at_rest { None } else { self.clock.begun.or(Some(now)) };
         ended
     }
@@ -241,6 +248,7 @@ impl Connection {
         loop {
             let due = self.clock.due(self.worker.limits.head);
             if self.clock.timer.poll_at(cx, due).is_pending() {
+                self.session.borrow_mut().settle();
                 return Poll::Pending;
             }
             match self.clock.rings(due, self.worker.limits.head) {
@@ -248,8 +256,8 @@ impl Connection {
                 Ring::Silent => return Poll::Ready(End::Gone),
                 Ring::Ask => {
                     let mut session = self.session.borrow_mut();
-                    session.rest();
                     if session.is_idle() {
+                        session.rest();
                         runs.rest();
                     }
                     session.ask();

@@ -144,13 +144,17 @@ fn number(payload: &[u8]) -> Result<u32, Fault> {
     Ok(u32::from_be_bytes(bytes))
 }
 
-/// Writes the head of a frame.
-pub(crate) fn head(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, length: usize) {
+/// The head of a frame.
+fn head_of(kind: Kind, flags: u8, stream: u32, length: usize) -> [u8; HEAD] {
     let length = u32::try_from(length).unwrap_or(0).to_be_bytes();
     let stream = stream.to_be_bytes();
-    out.extend_from_slice(&[
-        length[1], length[2], length[3], kind as u8, flags, stream[0], stream[1], stream[2], stream[3],
-    ]);
+    let number = kind as u8;
+    [length[1], length[2], length[3], number, flags, stream[0], stream[1], stream[2], stream[3]]
+}
+
+/// Writes the head of a frame.
+pub(crate) fn head(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, length: usize) {
+    out.extend_from_slice(&head_of(kind, flags, stream, length));
 }
 
 /// Writes a frame whose payload is these numbers.
@@ -183,8 +187,7 @@ pub(crate) fn ping_of(out: &mut Vec<u8>, flags: u8, mark: [u8; 8]) {
 pub(crate) fn finish_block(out: &mut Vec<u8>, start: usize, stream: u32, flags: u8, longest: usize) {
     let length = out.len() - start - HEAD;
     if length <= longest {
-        let mut first = Vec::with_capacity(HEAD);
-        head(&mut first, Kind::Headers, flags | END_HEADERS, stream, length);
+        let first = head_of(Kind::Headers, flags | END_HEADERS, stream, length);
         out[start..start + HEAD].copy_from_slice(&first);
         return;
     }

@@ -176,14 +176,23 @@ impl Session {
         }
     }
 
-    /// Nothing was said or heard for a while: memory goes back.
-    pub(crate) fn rest(&mut self) {
-        if self.out.is_empty() && self.out.capacity() > 0 {
+    /// Something may be said now: there is room for it.
+    pub(crate) fn stir(&mut self) {
+        if self.out.capacity() == 0 {
+            self.out = buffer::frames();
+        }
+    }
+
+    /// Nothing is said for now: who waits holds no buffer.
+    pub(crate) fn settle(&mut self) {
+        if self.out.is_empty() {
             buffer::done_with_frames(std::mem::take(&mut self.out));
         }
-        if self.used == 0 {
-            (self.lines, self.streams) = (Lines::default(), Vec::new());
-        }
+    }
+
+    /// Nothing was heard for a while, and nobody is answered: memory goes back.
+    pub(crate) fn rest(&mut self) {
+        (self.lines, self.streams) = (Lines::default(), Vec::new());
     }
 
     /// The places that have something new to do.
@@ -255,9 +264,6 @@ impl Session {
         let Some(at) = streams.get_mut(slot).filter(|at| at.id > 0) else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        if out.capacity() == 0 {
-            *out = buffer::frames();
-        }
         let sink = &mut Sink { out, forget, window: outflow, own: &mut at.outflow, stream: at.id };
         let taken = at.outbound.write(parts, sink)?;
         if taken == 0 {

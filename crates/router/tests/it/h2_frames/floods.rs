@@ -322,3 +322,25 @@ fn clients_that_take_nothing_hold_little_and_are_let_go() {
     assert!(gone, "{:?}", connection.seen.resets.len());
     assert!(connection.seen.data.values().all(|lengths| lengths.iter().all(|length| *length == 0)));
 }
+
+#[test]
+fn who_reads_late_gets_everything_all_the_same() {
+    const PINGS: u32 = 9_000;
+    let large = "x".repeat(30_000_000);
+    let site = Flooded::start(App::answering(move |asked| match asked.path.as_str() {
+        "/large" => respond(asked, &large),
+        _ => respond(asked, "small"),
+    }));
+    let mut connection = site.connect(&[(4, 0x7fff_ffff)]);
+    connection.send(&[window(0, 0x7fff_0000), headers(1, WHOLE, &request("GET", "/large"))].concat());
+    assert!(connection.until(|seen| seen.data.contains_key(&1)), "the answer fills all that is between");
+    // The answers to these have to wait, and are more than may wait.
+    let pings: Vec<u8> = (0..PINGS).flat_map(|_| super::frame::ping()).collect();
+    connection.send(&pings);
+    connection.send(&headers(3, WHOLE, &get()));
+    let all = |seen: &super::connection::Seen| {
+        seen.ended.len() == 2 && seen.kinds.get(&PING).is_some_and(|count| *count >= PINGS as usize)
+    };
+    assert!(connection.until(all), "{:?} {:?}", connection.seen.kinds, connection.seen.goaway);
+    connection.vanish();
+}
