@@ -339,6 +339,9 @@ impl<'a> Exchange<'a> {
 
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
+            if let Some(app) = &mut self.app {
+                self.down.look_ahead(cx, &mut app.wire, &self.client.wire);
+            }
             if self.down.is_read() {
                 self.settle();
             }
@@ -353,7 +356,7 @@ impl<'a> Exchange<'a> {
                 continue;
             }
             let Some(app) = &mut self.app else { return Poll::Ready(Err(Fault::App)) };
-            match ready!(self.down.poll_fill(cx, &mut app.wire)) {
+            match ready!(self.down.poll_more(cx, &mut app.wire, &self.client.wire)) {
                 Ok(0) if self.down.close() => (),
                 Ok(0) | Err(_) => return Poll::Ready(Err(Fault::App)),
                 Ok(_) => (),

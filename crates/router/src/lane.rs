@@ -6,6 +6,7 @@
 use crate::{
     buffer::{self, Buffer, MUCH},
     codec::{Body, Framing, Refusal},
+    splice::{Splice, WORTH},
     text,
     wire::Wire,
 };
@@ -33,6 +34,10 @@ pub(crate) enum Broke {
 pub(crate) struct Lane {
     /// What was read; raw bytes in it may belong to what follows the body.
     pub(crate) buffer: Option<Buffer>,
+    /// What goes past the buffer, behind all that is staged.
+    splice: Option<Splice>,
+    /// So far nothing says that a large body has to be copied.
+    passes: bool,
     /// Much is expected before its length is known.
     large: bool,
     body: Body,
@@ -51,6 +56,8 @@ impl Lane {
     pub(crate) fn new() -> Self {
         Self {
             buffer: None,
+            splice: None,
+            passes: false,
             large: false,
             body: Body::new(Framing::None),
             chunked: false,
@@ -82,10 +89,13 @@ impl Lane {
         self.release();
     }
 
-    /// Nobody waits with a buffer in hand.
+    /// Nobody waits with a buffer or a pipe in hand.
     pub(crate) fn release(&mut self) {
         if self.buffer.as_ref().is_some_and(Buffer::is_empty) {
             self.buffer = None;
+        }
+        if self.splice.as_ref().is_some_and(Splice::is_empty) {
+            self.splice = None;
         }
     }
 
@@ -100,6 +110,7 @@ impl Lane {
         self.say(head);
         self.body = Body::new(framing);
         (self.chunked, self.trailers, self.ended) = (chunked, trailers, !chunked && self.body.is_done());
+        self.passes = !chunked && matches!(framing, Framing::Length(length) if length >= WORTH);
     }
 
     /// The head that waits to be sent.
@@ -117,6 +128,7 @@ impl Lane {
         if let Some(buffer) = &mut self.buffer {
             buffer.unstage();
         }
+        self.splice = None;
         self.release();
         buffer::done_with(std::mem::take(&mut self.before));
         buffer::done_with(std::mem::take(&mut self.after));
@@ -130,7 +142,12 @@ impl Lane {
 
     /// Something waits to be written.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.sent < self.staged()
+        self.sent < self.staged() || self.holds()
+    }
+
+    /// Something is in the pipe.
+    fn holds(&self) -> bool {
+        self.splice.as_ref().is_some_and(|splice| !splice.is_empty())
     }
 
     /// Everything is written, to the last chunk.
@@ -211,9 +228,9 @@ impl Lane {
         self.body.close()
     }
 
-    /// Writes all that is staged.
+    /// Writes all that is staged, and then what is in the pipe.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Wire) -> Poll<io::Result<()>> {
-        while self.is_waiting() {
+        while self.sent < self.staged() {
             let mut parts: [&[u8]; 3] = [&[]; 3];
             let (mut count, mut skip) = (0, self.sent);
             for part in [self.before.as_slice(), self.data(), self.after.as_slice()] {
@@ -223,7 +240,13 @@ impl Lane {
                 }
                 skip = skip.saturating_sub(part.len());
             }
-            self.sent += ready!(to.poll_write(cx, &parts[..count]))?;
+            self.sent += match self.holds() {
+                true => ready!(to.poll_write_before(cx, &parts[..count]))?,
+                false => ready!(to.poll_write(cx, &parts[..count]))?,
+            };
+        }
+        while let Some(splice) = self.splice.as_mut().filter(|splice| !splice.is_empty()) {
+            ready!(to.poll_drain(cx, splice))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -243,6 +266,57 @@ impl Lane {
         from.poll_fill(cx, &mut self.buffer, self.large || self.body.left() > MUCH)
     }
 
+    /// Reads more of the body; 0 is the end. What is large goes into a pipe if both sides are plain sockets.
+    pub(crate) fn poll_more(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Wire,
+        to: &Wire,
+    ) -> Poll<io::Result<usize>> {
+        if self.passes_by(from, to) {
+            match ready!(self.poll_pipe(cx, from)) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => self.passes = false,
+                done => return Poll::Ready(done),
+            }
+        }
+        self.poll_fill(cx, from)
+    }
+
+    /// Before a head leaves: what has come of its body behind the buffer is fetched, so that both leave together. Whatever goes wrong goes
+    /// wrong once more when the head has left.
+    pub(crate) fn look_ahead(&mut self, cx: &mut Context<'_>, from: &mut Wire, to: &Wire) {
+        if self.passes
+            && self.sent == 0
+            && !self.before.is_empty()
+            && !self.holds()
+            && self.passes_by(from, to)
+        {
+            let _ = self.poll_pipe(cx, from);
+        }
+    }
+
+    /// What follows can go through a pipe, which is there.
+    fn passes_by(&mut self, from: &Wire, to: &Wire) -> bool {
+        if !self.passes || self.body.left() < WORTH || !self.raw().is_empty() || !from.joins(to) {
+            return false;
+        }
+        if self.splice.is_none() {
+            self.splice = Splice::take();
+            // Not asked for again until the next body: there is none, now.
+            self.passes = self.splice.is_some();
+        }
+        self.passes
+    }
+
+    fn poll_pipe(&mut self, cx: &mut Context<'_>, from: &mut Wire) -> Poll<io::Result<usize>> {
+        let Some(splice) = &mut self.splice else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        let count = ready!(from.poll_pipe(cx, splice, self.body.left()))?;
+        self.body.pass(count as u64);
+        Poll::Ready(Ok(count))
+    }
+
     /// Goes on until the body has arrived, ready then; `keep`: a head without a body is kept for another attempt.
     pub(crate) fn poll(
         &mut self,
@@ -251,6 +325,7 @@ impl Lane {
         to: &mut Wire,
     ) -> Poll<Result<(), Broke>> {
         loop {
+            self.look_ahead(cx, from, to);
             if ready!(self.poll_flush(cx, to)).is_err() {
                 return Poll::Ready(Err(Broke::To));
             }
@@ -261,7 +336,7 @@ impl Lane {
             if self.stage().map_err(Broke::Odd)? || self.is_over() {
                 continue;
             }
-            match self.poll_fill(cx, from) {
+            match self.poll_more(cx, from, to) {
                 Poll::Ready(Ok(0)) if self.close() => (),
                 Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Broke::From)),
                 Poll::Ready(Ok(_)) => (),

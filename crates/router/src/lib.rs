@@ -47,6 +47,7 @@ mod process;
 mod router;
 mod serve;
 mod sni;
+mod splice;
 mod state;
 mod succession;
 mod supervise;

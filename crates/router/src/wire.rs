@@ -2,7 +2,12 @@
 //!
 //! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
 
-use crate::{buffer::Buffer, h2::Pipe, tls::Tls};
+use crate::{
+    buffer::Buffer,
+    h2::Pipe,
+    splice::{self, Splice},
+    tls::Tls,
+};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, shutdown},
@@ -160,6 +165,53 @@ impl Wire {
         if count == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// The socket, if nothing lies between it and the bytes.
+    fn plain(&self) -> io::Result<&TcpStream> {
+        match &self.carrier {
+            Carrier::Tcp(stream) => Ok(stream),
+            Carrier::Tls(..) | Carrier::Stream(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// What comes here can go there through a pipe.
+    pub(crate) fn joins(&self, to: &Self) -> bool {
+        self.plain().is_ok() && to.plain().is_ok()
+    }
+
+    /// Reads into the pipe, which is empty; 0 is the end. `Unsupported`: it has to be copied.
+    pub(crate) fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        splice: &mut Splice,
+        most: u64,
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(splice.poll_fill(cx, self.plain()?, most))?;
+        self.read += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Writes what the other side takes of what is in the pipe.
+    pub(crate) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        splice: &mut Splice,
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(splice.poll_drain(cx, self.plain()?))?;
+        self.written += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// As [`Self::poll_write`], of what is followed by a pipe at once.
+    pub(crate) fn poll_write_before(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[&[u8]],
+    ) -> Poll<io::Result<usize>> {
+        let count = ready!(splice::poll_write_before(cx, self.plain()?, parts))?;
         self.written += count as u64;
         Poll::Ready(Ok(count))
     }

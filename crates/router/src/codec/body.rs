@@ -45,6 +45,13 @@ impl Body {
         }
     }
 
+    /// So many bytes of it went another way; only where its length is known.
+    pub(crate) fn pass(&mut self, count: u64) {
+        if let Self::Length(left) = self {
+            *left = left.saturating_sub(count);
+        }
+    }
+
     /// Header lines that came behind it.
     pub(crate) fn trailers(&self) -> &[u8] {
         if let Self::Chunked(chunked) = self { chunked.trailers() } else { &[] }

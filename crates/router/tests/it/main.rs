@@ -22,6 +22,7 @@ mod rig;
 mod scanners;
 mod secure;
 mod smuggling;
+mod splices;
 mod sticky;
 mod streams;
 mod succession;
