@@ -10,7 +10,7 @@ const SMALL: usize = 16 * 1024;
 /// A buffer's size for a body of which more than [`MUCH`] is left, and for a head that does not fit otherwise.
 pub(crate) const LARGE: usize = 64 * 1024;
 
-/// More than this is worth a large buffer.
+/// More than this is worth a large buffer, or a pipe (see [`crate::splice`]).
 pub(crate) const MUCH: u64 = 32 * 1024;
 
 /// Buffers of each kind that a thread keeps for later.

@@ -339,9 +339,6 @@ impl<'a> Exchange<'a> {
 
     fn poll_down(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         loop {
-            if let Some(app) = &mut self.app {
-                self.down.look_ahead(cx, &mut app.wire, &self.client.wire);
-            }
             if self.down.is_read() {
                 self.settle();
             }

@@ -6,7 +6,7 @@
 use crate::{
     buffer::{self, Buffer, MUCH},
     codec::{Body, Framing, Refusal},
-    splice::{Splice, WORTH},
+    splice::Splice,
     text,
     wire::Wire,
 };
@@ -110,7 +110,7 @@ impl Lane {
         self.say(head);
         self.body = Body::new(framing);
         (self.chunked, self.trailers, self.ended) = (chunked, trailers, !chunked && self.body.is_done());
-        self.passes = !chunked && matches!(framing, Framing::Length(length) if length >= WORTH);
+        self.passes = !chunked && matches!(framing, Framing::Length(length) if length > MUCH);
     }
 
     /// The head that waits to be sent.
@@ -240,10 +240,7 @@ impl Lane {
                 }
                 skip = skip.saturating_sub(part.len());
             }
-            self.sent += match self.holds() {
-                true => ready!(to.poll_write_before(cx, &parts[..count]))?,
-                false => ready!(to.poll_write(cx, &parts[..count]))?,
-            };
+            self.sent += ready!(to.poll_write(cx, &parts[..count]))?;
         }
         while let Some(splice) = self.splice.as_mut().filter(|splice| !splice.is_empty()) {
             ready!(to.poll_drain(cx, splice))?;
@@ -282,22 +279,9 @@ impl Lane {
         self.poll_fill(cx, from)
     }
 
-    /// Before a head leaves: what has come of its body behind the buffer is fetched, so that both leave together. Whatever goes wrong goes
-    /// wrong once more when the head has left.
-    pub(crate) fn look_ahead(&mut self, cx: &mut Context<'_>, from: &mut Wire, to: &Wire) {
-        if self.passes
-            && self.sent == 0
-            && !self.before.is_empty()
-            && !self.holds()
-            && self.passes_by(from, to)
-        {
-            let _ = self.poll_pipe(cx, from);
-        }
-    }
-
     /// What follows can go through a pipe, which is there.
     fn passes_by(&mut self, from: &Wire, to: &Wire) -> bool {
-        if !self.passes || self.body.left() < WORTH || !self.raw().is_empty() || !from.joins(to) {
+        if !self.passes || self.body.left() <= MUCH || !self.raw().is_empty() || !from.joins(to) {
             return false;
         }
         if self.splice.is_none() {
@@ -325,7 +309,6 @@ impl Lane {
         to: &mut Wire,
     ) -> Poll<Result<(), Broke>> {
         loop {
-            self.look_ahead(cx, from, to);
             if ready!(self.poll_flush(cx, to)).is_err() {
                 return Poll::Ready(Err(Broke::To));
             }

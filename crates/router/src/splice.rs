@@ -6,25 +6,19 @@
 
 use rustix::{
     io::Errno,
-    net::{SendAncillaryBuffer, SendFlags, sendmsg},
-    pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice},
+    pipe::{PipeFlags, SpliceFlags, fcntl_getpipe_size, pipe_with, splice},
 };
 use std::{
     cell::RefCell,
-    io::{self, IoSlice},
+    io,
     os::fd::OwnedFd,
     task::{Context, Poll, ready},
 };
 use tokio::{io::Interest, net::TcpStream};
 
-/// Less than this is copied: it costs less than a pipe.
-pub(crate) const WORTH: u64 = 16 * 1024;
-
-/// What is asked for as a pipe's size, and the most that is in one at a time.
-const ROOM: usize = 256 * 1024;
-
-/// A pipe that is smaller (the system gives such to a user who has many) is worth nothing.
-const LEAST: usize = 64 * 1024;
+/// The most that is in a pipe at a time; also the usual size of one. More was measured to cost more (decision 12). A pipe that is
+/// smaller (the system gives such to a user who has many) is worth nothing.
+const ROOM: usize = 64 * 1024;
 
 /// Pipes that a thread has at most, in use or kept. Two descriptors each; who gets none copies.
 const MOST: usize = 64;
@@ -72,9 +66,8 @@ impl Ends {
     /// Nothing if the system has none for us, or none of use.
     fn open() -> Option<Self> {
         let (exit, entry) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
-        // Refused to a user who has much in pipes already: the usual size will do.
-        let size = fcntl_setpipe_size(&entry, ROOM).or_else(|_| fcntl_getpipe_size(&entry)).ok()?;
-        (size >= LEAST).then_some(Self { exit, entry })
+        let size = fcntl_getpipe_size(&entry).ok()?;
+        (size >= ROOM).then_some(Self { exit, entry })
     }
 }
 
@@ -142,21 +135,6 @@ impl Drop for Splice {
     }
 }
 
-/// Writes the parts in one call, and tells the kernel that more follows at once: it need not send what fills no segment.
-pub(crate) fn poll_write_before(
-    cx: &mut Context<'_>,
-    to: &TcpStream,
-    parts: &[&[u8]],
-) -> Poll<io::Result<usize>> {
-    let mut slices = [IoSlice::new(&[]); 3];
-    for (slice, part) in slices.iter_mut().zip(parts) {
-        *slice = IoSlice::new(part);
-    }
-    let slices = &slices[..parts.len().min(3)];
-    let flags = SendFlags::MORE | SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    poll_io(cx, to, Interest::WRITABLE, || sendmsg(to, slices, &mut SendAncillaryBuffer::default(), flags))
-}
-
 /// Tries until the socket is able to do it or fails.
 fn poll_io(
     cx: &mut Context<'_>,
@@ -168,11 +146,12 @@ fn poll_io(
         let able =
             if interest.is_readable() { socket.poll_read_ready(cx) } else { socket.poll_write_ready(cx) };
         ready!(able)?;
-        match socket.try_io(interest, || attempt().map_err(io::Error::from)) {
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                ()
-            }
-            done => return Poll::Ready(done),
+        let done = socket.try_io(interest, || attempt().map_err(io::Error::from));
+        let again = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+        };
+        if !done.as_ref().is_err_and(again) {
+            return Poll::Ready(done);
         }
     }
 }

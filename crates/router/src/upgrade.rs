@@ -3,11 +3,12 @@
 //! What flows is the app's business: nothing is parsed but the lengths of a WebSocket's frames, to close it at the right place.
 
 use crate::{
-    buffer::Buffer,
+    buffer::{Buffer, MUCH},
     cut::Listener,
     options::Limits,
     pace::Pace,
     serve::Client,
+    splice::Splice,
     table::Busy,
     traffic::Ticket,
     websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames},
@@ -218,6 +219,10 @@ struct Flow {
     ended: bool,
     shut: bool,
     frames: Option<Frames>,
+    /// What was read last filled its room: there may be much.
+    much: bool,
+    /// What is much goes past us, where nothing has to be looked at.
+    splice: Option<Splice>,
 }
 
 impl Flow {
@@ -229,6 +234,8 @@ impl Flow {
             ended: false,
             shut: false,
             frames: websocket.then(Frames::default),
+            much: false,
+            splice: None,
         }
     }
 
@@ -274,14 +281,39 @@ impl Flow {
             }
             return Poll::Ready(Ok(true));
         }
+        if self.much {
+            match self.poll_pipe(cx, from, to) {
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Unsupported => self.much = false,
+                done => return done.map_ok(|()| false),
+            }
+        }
         // From the shelf: clean room on the stack would have to be cleaned at each look.
         let mut chunk = Buffer::take(false);
         let room = chunk.room(false);
         let most = usize::try_from(most).unwrap_or(usize::MAX).min(room.len());
         let count = ready!(from.poll_read(cx, &mut room[..most]))?;
         self.ended = count == 0;
+        self.much = count == room.len() && self.frames.is_none();
         self.offer(cx, to, &room[..count])?;
         Poll::Ready(Ok(false))
+    }
+
+    /// Reads into a pipe; `Unsupported` if it has to be copied.
+    fn poll_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream<'_>,
+        to: &Stream<'_>,
+    ) -> Poll<io::Result<()>> {
+        let Some(mut splice) = Splice::take().filter(|_| from.early.is_none() && from.wire.joins(to.wire))
+        else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        // Whoever waits for the sender has no pipe in hand.
+        let count = ready!(from.wire.poll_pipe(cx, &mut splice, u64::MAX))?;
+        (self.ended, self.much) = (count == 0, count as u64 > MUCH);
+        self.splice = Some(splice);
+        Poll::Ready(Ok(()))
     }
 
     /// Passes on what waits.
@@ -291,6 +323,13 @@ impl Flow {
             self.pass(self.sent, count)?;
         }
         (self.waiting, self.sent) = (Vec::new(), 0);
+        while let Some(splice) = &mut self.splice {
+            if splice.is_empty() {
+                self.splice = None;
+                break;
+            }
+            self.moved += ready!(to.wire.poll_drain(cx, splice))? as u64;
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -2,12 +2,7 @@
 //!
 //! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
 
-use crate::{
-    buffer::Buffer,
-    h2::Pipe,
-    splice::{self, Splice},
-    tls::Tls,
-};
+use crate::{buffer::Buffer, h2::Pipe, splice::Splice, tls::Tls};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, shutdown},
@@ -18,10 +13,10 @@ use std::{
     os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
@@ -105,11 +100,15 @@ impl Wire {
         self.socket().is_some_and(|stream| recv(stream.as_raw_fd(), &mut byte, flags) == Err(Errno::EAGAIN))
     }
 
-    /// As [`Self::is_silent`], as far as the runtime has been told: costs nothing where nothing came.
+    /// As [`Self::is_silent`], as far as the runtime has been told: costs nothing where nothing came. What was told and is no longer so, as behind
+    /// a body that was read to its last byte and not beyond, is forgotten: the next read need not find out.
     pub(crate) fn seems_silent(&self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        let quiet = self.socket().is_some_and(|stream| stream.poll_read_ready(&mut cx).is_pending());
-        quiet || self.is_silent()
+        let peek = |stream: &TcpStream| {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            stream.try_io(Interest::READABLE, || Ok(recv(stream.as_raw_fd(), &mut [0], flags)?))
+        };
+        let peeked = self.socket().map(peek);
+        matches!(peeked, Some(Err(error)) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Reads into the buffer, which is taken only once there is something to read; 0 is the end.
@@ -201,17 +200,6 @@ impl Wire {
         splice: &mut Splice,
     ) -> Poll<io::Result<usize>> {
         let count = ready!(splice.poll_drain(cx, self.plain()?))?;
-        self.written += count as u64;
-        Poll::Ready(Ok(count))
-    }
-
-    /// As [`Self::poll_write`], of what is followed by a pipe at once.
-    pub(crate) fn poll_write_before(
-        &mut self,
-        cx: &mut Context<'_>,
-        parts: &[&[u8]],
-    ) -> Poll<io::Result<usize>> {
-        let count = ready!(splice::poll_write_before(cx, self.plain()?, parts))?;
         self.written += count as u64;
         Poll::Ready(Ok(count))
     }

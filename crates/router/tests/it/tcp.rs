@@ -103,6 +103,32 @@ fn streams_go_to_a_port_of_their_own_where_the_instance_has_one() {
 }
 
 #[test]
+fn much_goes_through_whole_between_words() {
+    let mut rig = Rig::start();
+    let (one, port) = (service("1"), free_port());
+    rig.control.replace(vec![tcp("e-1", &[one.address], port)]);
+    let mut talk = Talk::begin(port);
+    assert_eq!(talk.hear(), "1");
+    // Lines, so that words before and behind are told from it.
+    let much = "all that is large goes past the router's own memory\n".repeat(150_000);
+    for round in 0..3 {
+        assert_eq!(talk.say("a word"), "a word");
+        let (mut stream, sent) = (talk.0.get_ref().try_clone().expect("clones"), much.clone());
+        let sender = spawn(move || stream.write_all(sent.as_bytes()));
+        let mut heard = vec![0; much.len()];
+        talk.0.read_exact(&mut heard).expect("no reset");
+        sender.join().expect("no panic").expect("sends");
+        assert!(heard == much.as_bytes(), "round {round}");
+    }
+    talk.0.get_ref().shutdown(Shutdown::Write).expect("shuts");
+    assert_eq!((talk.hear().as_str(), talk.hear().as_str()), ("goodbye", ""));
+    until("it is over", || rig.control.counts("e-1").upgraded == 0);
+    let (words, served) = (3 * (much.len() + "a word\n".len()), rig.control.served("e-1"));
+    assert_eq!(served.bytes_in, words as u64);
+    assert_eq!(served.bytes_out, (words + "1\ngoodbye\n".len()) as u64);
+}
+
+#[test]
 fn each_side_may_end_before_the_other_one() {
     let mut rig = Rig::start();
     let (echo, port) = (service("1"), free_port());
