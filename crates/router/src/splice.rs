@@ -116,6 +116,7 @@ impl Splice {
     /// What the socket says; `WriteZero` if it takes nothing for no reason.
     pub(crate) fn poll_drain(&mut self, cx: &mut Context<'_>, to: &TcpStream) -> Poll<io::Result<usize>> {
         let Some(ends) = &self.ends else { return Poll::Ready(Ok(0)) };
+        // Of a receiver that has gone the kernel would tell by SIGPIPE, too, which Rust's programs ignore from their first moment on.
         let held = self.held;
         let give = || splice(&ends.exit, None, to, None, held, SpliceFlags::MOVE | SpliceFlags::NONBLOCK);
         let count = ready!(poll_io(cx, to, Interest::WRITABLE, give))?;
