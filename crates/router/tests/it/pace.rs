@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 const TOO_MUCH: usize = 1024 * 1024 * 1024;
 
 /// No client is as fast, so that it is only a matter of whether it is judged.
-fn hurried(options: &mut Options) {
+pub(crate) fn hurried(options: &mut Options) {
     options.limits.stalled = Duration::from_millis(200);
     options.limits.answer_rate = u64::MAX / 1024;
 }

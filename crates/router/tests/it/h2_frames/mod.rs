@@ -8,6 +8,7 @@ mod floods;
 mod frame;
 mod generic;
 mod messages;
+mod slow;
 mod starting;
 mod states;
 mod types;
@@ -32,12 +33,17 @@ pub(crate) struct Site {
 }
 
 pub(crate) fn site(app: App) -> Site {
-    let mut rig = secure();
-    rig.control.replace(vec![route("e-1", &[app.address])]);
-    let mut trust = Trust::default();
-    let own = trust.make(&["shop.test"]);
-    give(&mut rig, vec![own], Vec::new());
-    Site { rig, app, client: trust.client(&["h2"]) }
+    Site::of(secure(), app)
+}
+
+impl Site {
+    fn of(mut rig: Rig, app: App) -> Self {
+        rig.control.replace(vec![route("e-1", &[app.address])]);
+        let mut trust = Trust::default();
+        let own = trust.make(&["shop.test"]);
+        give(&mut rig, vec![own], Vec::new());
+        Self { rig, app, client: trust.client(&["h2"]) }
+    }
 }
 
 fn all() -> Vec<Case> {
