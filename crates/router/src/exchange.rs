@@ -4,6 +4,7 @@
 use crate::{
     asked::{Asked, Protocol},
     buffer::{self, LARGE, MUCH},
+    busy::Busy,
     codec::{
         Framing, Refusal,
         head::{Response, Space},
@@ -14,7 +15,6 @@ use crate::{
     patience::{Look, Patience},
     pool::Connection,
     serve::{After, Client, LAST_BYTES},
-    table::Busy,
     traffic::{Counters, Ticket},
     upgrade::Tunnel,
     worker::Worker,

@@ -5,13 +5,14 @@
 
 use crate::{
     asked::{self, Asked},
+    busy::Busy,
     codec::{Framing, Refusal},
     crowd::Full,
     exchange::{Exchange, Fault},
     pages::Page,
     pool::Connection,
     serve::{After, Client},
-    table::{App, Busy, Peer},
+    table::{App, Peer},
     traffic::Ticket,
     worker::Worker,
 };

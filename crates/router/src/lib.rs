@@ -10,6 +10,7 @@ mod access;
 mod announced;
 mod asked;
 mod buffer;
+mod busy;
 mod chance;
 mod changes;
 mod channel;

@@ -34,7 +34,7 @@ const HELD: Duration = Duration::from_secs(6);
 #[derive(Debug)]
 pub(crate) struct Peer {
     backend: Backend,
-    in_flight: AtomicUsize,
+    pub(crate) in_flight: AtomicUsize,
     withdrawn: AtomicBool,
     /// Milliseconds since [`Directory::started`] until which the peer is tried last: connecting to it took long and failed.
     avoided_until: AtomicU64,
@@ -63,32 +63,6 @@ impl Peer {
     /// It left the table: no connection to it may be kept for later.
     pub(crate) fn is_withdrawn(&self) -> bool {
         self.withdrawn.load(Ordering::Acquire)
-    }
-}
-
-/// A request that counts for the choice of the least busy peer, until this is dropped.
-#[derive(Debug)]
-pub(crate) struct Busy {
-    peer: Arc<Peer>,
-    /// Its place among those that the app may have in flight.
-    place: Option<Seat>,
-}
-
-impl Busy {
-    pub(crate) fn new(peer: Arc<Peer>, place: Option<Seat>) -> Self {
-        peer.in_flight.fetch_add(1, Ordering::Relaxed);
-        Self { peer, place }
-    }
-
-    /// The stream has no end of its own: it is no request in flight any more.
-    pub(crate) fn upgrade(&mut self) {
-        self.place = None;
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -512,6 +486,7 @@ pub(crate) fn check_ports<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::busy::Busy;
     use teal_core::route::Colour;
 
     fn backend(instance: &str, port: u16) -> Backend {

@@ -3,10 +3,11 @@
 //! Nothing of them is read here, nothing is added, and nothing is sent twice: another instance is tried only as long as none has taken the connection.
 
 use crate::{
+    busy::Busy,
     forward::{AVOIDED, MAX_TRIED},
     metrics::{Own, Visit},
     serve::{Client, Origin},
-    table::{App, Busy, Peer},
+    table::{App, Peer},
     traffic::Ticket,
     upgrade::{self, Tunnel},
     wire::Wire,

@@ -4,12 +4,12 @@
 
 use crate::{
     buffer::{Buffer, MUCH},
+    busy::Busy,
     cut::Listener,
     options::Limits,
     pace::Pace,
     serve::Client,
     splice::Splice,
-    table::Busy,
     traffic::Ticket,
     websocket::{CLOSE_TO_APP, CLOSE_TO_CLIENT, Frames},
     wire::Wire,
