@@ -32,23 +32,27 @@ pub(crate) enum Name {
     Other,
 }
 
-/// No known name is longer.
-const LONGEST: usize = 19;
-
 impl Name {
     /// Which one it is.
     pub(crate) fn of(name: &str) -> Self {
-        if name.len() > LONGEST || name.len() < 2 {
-            return Self::Other;
+        let known = Self::of_length(name.len());
+        let Some(first) = name.bytes().next().filter(|_| !known.is_empty()) else { return Self::Other };
+        // Most names are none of these, which their first letter says already.
+        let same = |text: &&(&str, Self)| text.0.as_bytes()[0] == first.to_ascii_lowercase();
+        for (text, known) in known.iter().filter(same) {
+            if text.eq_ignore_ascii_case(name) {
+                return *known;
+            }
+            if is_disguise(name, text) {
+                return Self::Disguised;
+            }
         }
-        match Self::plain(name) {
-            Self::Other if name.as_bytes().contains(&b'_') => Self::behind(name),
-            known => known,
-        }
+        Self::Other
     }
 
-    fn plain(name: &str) -> Self {
-        let known: &[(&str, Self)] = match name.len() {
+    /// The names of this length.
+    fn of_length(length: usize) -> &'static [(&'static str, Self)] {
+        match length {
             2 => &[("te", Self::Te)],
             4 => &[("host", Self::Host), ("date", Self::Date)],
             6 => &[("accept", Self::Accept), ("cookie", Self::Cookie), ("expect", Self::Expect)],
@@ -66,15 +70,7 @@ impl Name {
             18 => &[("proxy-authenticate", Self::ProxyAuthenticate)],
             19 => &[("proxy-authorization", Self::ProxyAuthorization)],
             _ => &[],
-        };
-        // Most names are none of these, which their first letter says already.
-        let first = name.as_bytes()[0].to_ascii_lowercase();
-        let is = |text: &str| text.as_bytes()[0] == first && text.eq_ignore_ascii_case(name);
-        known.iter().find(|(text, _)| is(text)).map_or(Self::Other, |(_, name)| *name)
-    }
-
-    fn behind(name: &str) -> Self {
-        if Self::plain(&name.replace('_', "-")) == Self::Other { Self::Other } else { Self::Disguised }
+        }
     }
 
     /// Its place in a set of names.
@@ -106,6 +102,12 @@ impl Name {
             Self::Host | Self::ContentLength | Self::ContentType | Self::Cookie | Self::Authorization
         )
     }
+}
+
+/// It is `known` of the same length, with `_` for `-`.
+fn is_disguise(name: &str, known: &str) -> bool {
+    let same = |(byte, known): (u8, u8)| byte.to_ascii_lowercase() == known || byte == b'_' && known == b'-';
+    name.bytes().zip(known.bytes()).all(same)
 }
 
 #[cfg(test)]
