@@ -4,6 +4,7 @@
 //! it writes is read by the same code as anybody's.
 
 use crate::text;
+use memchr::memchr3;
 use std::ops::Range;
 
 /// More digits than any honest length has.
@@ -231,9 +232,7 @@ fn is_token(byte: u8) -> bool {
 /// No end of a line, and no blank at either end that one reader keeps and another one does not.
 fn is_value(value: &[u8]) -> bool {
     let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    !blank(value.first())
-        && !blank(value.last())
-        && !value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0))
+    !blank(value.first()) && !blank(value.last()) && memchr3(b'\r', b'\n', 0, value).is_none()
 }
 
 /// Nothing that could end it, or be taken for the end of a line.
