@@ -34,6 +34,9 @@ use tokio::time::timeout;
 /// A client that sends nothing for this long is asked whether it is there, and has as long to answer.
 const ALIVE: Duration = Duration::from_secs(60);
 
+/// A client that was told that we go may take this long to answer that it has read it. Whoever is cut off earlier loses what it has just asked.
+const FAREWELL: Duration = Duration::from_secs(10);
+
 /// Rounds of reading, answering and writing before other connections have their turn.
 const ROUNDS: u32 = 32;
 
@@ -314,13 +317,13 @@ impl Clock {
     /// When something has to happen.
     fn due(&self, head: Duration) -> Instant {
         let silence = self.heard + if self.asked { 2 * ALIVE } else { ALIVE };
-        let (slow, word) = (self.begun.map(|begun| begun + head), self.left.map(|left| left + LAST_BYTES));
+        let (slow, word) = (self.begun.map(|begun| begun + head), self.left.map(|left| left + FAREWELL));
         [slow, word].into_iter().flatten().fold(silence, Instant::min)
     }
 
     /// It is so late: what has to happen.
     fn rings(&mut self, now: Instant, head: Duration) -> Ring {
-        if self.left.is_some_and(|left| now >= left + LAST_BYTES) {
+        if self.left.is_some_and(|left| now >= left + FAREWELL) {
             // Once; the silence goes on being counted.
             self.left = self.left.map(|left| left + Duration::from_secs(1 << 32));
             return Ring::LastWord;

@@ -29,6 +29,8 @@ const WINDOW: u32 = 256 * 1024;
 const WINDOWS: u32 = 1024 * 1024;
 /// Streams that we have broken off, of which more may be on its way.
 const FORGIVEN: usize = 64;
+/// Some clients answer before they send what they had asked before they read that we go: their second answer comes behind it.
+const ANSWERS: u8 = 2;
 /// Says that the client has read that we go; and asks whether it is there.
 const LEAVING: [u8; 8] = *b"leaving.";
 const ALIVE: [u8; 8] = *b"are you?";
@@ -58,8 +60,8 @@ enum Stage {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Leave {
     No,
-    /// We have said that we will go.
-    Said,
+    /// We have said that we will go; the client is to answer so often before it is taken to have read that.
+    Said(u8),
     /// Streams behind this one are not answered any more.
     Last(u32),
 }
@@ -296,15 +298,27 @@ impl Session {
     /// Says that we go: what the client has asked until it reads this is answered.
     pub(crate) fn leave(&mut self) {
         if self.leave == Leave::No {
-            self.leave = Leave::Said;
+            self.leave = Leave::Said(ANSWERS);
             frame::numbers(&mut self.out, Kind::GoAway, 0, &[BITS, Code::None as u32]);
             frame::ping_of(&mut self.out, 0, LEAVING);
         }
     }
 
+    /// The client has answered.
+    fn left(&mut self) {
+        match self.leave {
+            Leave::Said(more @ 2..) => {
+                self.leave = Leave::Said(more - 1);
+                frame::ping_of(&mut self.out, 0, LEAVING);
+            }
+            Leave::Said(_) => self.last_word(),
+            Leave::No | Leave::Last(_) => (),
+        }
+    }
+
     /// Says which request is the last one, if we said that we go.
     pub(crate) fn last_word(&mut self) {
-        if self.leave == Leave::Said {
+        if matches!(self.leave, Leave::Said(_)) {
             self.leave = Leave::Last(self.last);
             self.say_goodbye(Code::None);
         }

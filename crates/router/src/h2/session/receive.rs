@@ -83,7 +83,10 @@ impl Session {
                 self.budget.idle(now)?;
                 frame::ping_of(&mut self.out, ACK, mark);
             }
-            Frame::Pong(mark) if mark == LEAVING => self.last_word(),
+            Frame::Pong(mark) if mark == LEAVING => {
+                self.budget.idle(now)?;
+                self.left();
+            }
             Frame::Pong(_) | Frame::Unknown => self.budget.idle(now)?,
             Frame::GoAway => self.client_leaves = true,
             Frame::Window { stream, more } => self.window(stream, more)?,
