@@ -87,9 +87,9 @@ fn measure(run: &Run, peers: &[Peer], work: &Work) -> Result<Vec<(String, Cell)>
             let peer = peers[index];
             // A quarter of the table in turn, so that no look-up is always the same.
             let app = (round * 251) % run.apps;
-            let before = cpu::seconds(&peer.pids);
+            let before = cpu::seconds(&peer.pids());
             let outcome = work.run(peer, app, run.seconds)?;
-            let used = cpu::seconds(&peer.pids) - before;
+            let used = cpu::seconds(&peer.pids()) - before;
             let cell = &mut cells[index].1;
             cell.cpu_us.push(used * 1e6 / outcome.requests.max(1.0));
             cell.outcomes.push(outcome);

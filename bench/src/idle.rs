@@ -15,13 +15,13 @@ pub(crate) const CONNECTIONS: usize = 5_000;
 
 /// Memory with no connection and with [`CONNECTIONS`], in KiB.
 pub(crate) fn measure(peer: &Peer) -> Result<(u64, u64)> {
-    let before = cpu::resident_kib(&peer.pids);
+    let before = cpu::resident_kib(&peer.pids());
     let mut held = Vec::new();
     for number in 0..CONNECTIONS {
         let asked = ask(peer).with_context(|| format!("{}: connection {number}", peer.name))?;
         held.push(asked);
     }
-    Ok((before, cpu::resident_kib(&peer.pids)))
+    Ok((before, cpu::resident_kib(&peer.pids())))
 }
 
 fn ask(peer: &Peer) -> Result<TcpStream> {

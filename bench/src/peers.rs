@@ -18,7 +18,6 @@ pub(crate) struct Peer {
     /// Where it serves TLS, if it does.
     pub(crate) tls: Option<SocketAddr>,
     pub(crate) trust: Trust,
-    pub(crate) pids: Vec<u32>,
     child: Child,
 }
 
@@ -46,8 +45,7 @@ impl Peer {
         let errors = output.try_clone()?;
         let child = command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn();
         let child = child.with_context(|| format!("{name} does not start"))?;
-        let mut peer =
-            Self { name: name.to_owned(), address, tls, trust: trust.clone(), pids: Vec::new(), child };
+        let mut peer = Self { name: name.to_owned(), address, tls, trust: trust.clone(), child };
         let begin = Instant::now();
         while TcpStream::connect(address).is_err() {
             if begin.elapsed() > Duration::from_secs(30) || peer.child.try_wait()?.is_some() {
@@ -55,14 +53,18 @@ impl Peer {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        peer.pids = cpu::group(peer.child.id());
         Ok(peer)
+    }
+
+    /// Its processes at present: some start more of them once they listen already.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        cpu::group(self.child.id())
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        for pid in cpu::group(self.child.id()) {
+        for pid in self.pids() {
             let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid.cast_signed()),
                 nix::sys::signal::Signal::SIGKILL,
