@@ -3,7 +3,7 @@
 use super::{
     Shared,
     ledger::Lane,
-    request::{self, Asker, Job, Sender, TIME},
+    request::{self, Asker, Job, Sender, TIME, Then},
 };
 use bytes::Bytes;
 use http_body_util::Full;
@@ -64,7 +64,7 @@ impl Pool {
         // An attempt to connect that failed is entered already: it is the request's failure.
         let Some(mut kept) = kept else { return };
         let asker = Asker { client: kept.client, lane: Lane::Kept };
-        if request::ask(shared, &mut kept.sender, asker, job).await {
+        if request::ask(shared, &mut kept.sender, asker, job).await == Then::Keep {
             self.give(kept);
         } else {
             kept.uses.finished.store(true, Ordering::Release);

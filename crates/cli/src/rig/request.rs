@@ -37,6 +37,20 @@ pub(super) struct Asker {
 /// Why there was no good answer: fixed words, and the rest.
 pub(super) type Lost = (&'static str, String);
 
+/// Of a request over HTTP/2 that never left, because the connection's end had been announced: clients ask again elsewhere (RFC 9113, 6.8).
+const UNSENT: &str = "unsent";
+
+/// What becomes of a connection behind a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It may be used again.
+    Keep,
+    /// It may not.
+    Close,
+    /// It took nothing of the request, which is to be asked by another one; nothing is entered.
+    Elsewhere,
+}
+
 /// A connection that takes requests.
 pub(super) enum Sender {
     /// One at a time.
@@ -54,8 +68,9 @@ impl Sender {
                 sender.send_request(request).await.map_err(failed("no answer"))
             }
             Self::H2(sender) => {
-                sender.ready().await.map_err(failed("connection"))?;
-                sender.send_request(request).await.map_err(failed("no answer"))
+                sender.ready().await.map_err(|error| (h2_kind(&error, "connection"), describe(&error)))?;
+                let answer = sender.send_request(request).await;
+                answer.map_err(|error| (h2_kind(&error, "no answer"), describe(&error)))
             }
         }
     }
@@ -68,8 +83,13 @@ impl Sender {
     }
 }
 
-/// Sends the request and enters what became of it. `true`: the connection may be used again.
-pub(super) async fn ask(shared: &Shared, sender: &mut Sender, asker: Asker, job: Job) -> bool {
+/// hyper's words for what it never wrote; whatever was written and got no answer has others.
+fn h2_kind(error: &hyper::Error, other: &'static str) -> &'static str {
+    if error.is_canceled() || error.is_closed() { UNSENT } else { other }
+}
+
+/// Sends the request and enters what became of it.
+pub(super) async fn ask(shared: &Shared, sender: &mut Sender, asker: Asker, job: Job) -> Then {
     let (floor, began) = {
         let mut ledger = shared.ledger();
         if let Some(id) = job.post {
@@ -90,11 +110,12 @@ pub(super) async fn ask(shared: &Shared, sender: &mut Sender, asker: Asker, job:
             }
             let Asker { client, lane } = asker;
             ledger.answered(Sample { client, floor, scheduled: job.scheduled, began, ended, lane, answer });
-            reusable
+            if reusable { Then::Keep } else { Then::Close }
         }
+        Err((UNSENT, _)) => Then::Elsewhere,
         Err((kind, detail)) => {
             ledger.lost(ended, asker.lane, kind, detail);
-            false
+            Then::Close
         }
     }
 }

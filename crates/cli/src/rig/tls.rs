@@ -3,7 +3,7 @@
 use super::{
     Shared,
     ledger::Lane,
-    request::{self, Asker, Job, Sender, TIME},
+    request::{self, Asker, Job, Sender, TIME, Then},
 };
 use crate::error::{Error, Result};
 use bytes::Bytes;
@@ -89,6 +89,9 @@ pub(super) async fn fresh(shared: &Arc<Shared>, secure: &Secure, client: usize, 
     }
 }
 
+/// Connections that one request is offered to.
+const ATTEMPTS: u32 = 3;
+
 type Shareable = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
 
 /// The HTTP/2 connections, each with the client that it stands for.
@@ -101,15 +104,23 @@ impl Streams {
     /// One request among others on a shared connection.
     pub(super) async fn ask(&self, shared: &Arc<Shared>, secure: &Secure, number: u64, job: Job) {
         let place = number as usize % CONNECTIONS;
-        let known = self.lock().get(place).cloned().flatten().filter(|(_, sender)| !sender.is_closed());
-        let (client, sender) = match known {
-            Some(known) => known,
-            None => match open(shared, secure).await {
-                Ok(sender) => self.keep(place, shared.ledger().client(), sender),
-                Err(detail) => return lost(shared, Lane::H2, detail),
-            },
-        };
-        request::ask(shared, &mut Sender::H2(sender), Asker { client, lane: Lane::H2 }, job).await;
+        for attempt in 0..ATTEMPTS {
+            let kept = self.lock().get(place).cloned().flatten();
+            // A connection that has just taken nothing is not asked again.
+            let known = kept.filter(|(_, sender)| attempt == 0 && !sender.is_closed());
+            let (client, sender) = match known {
+                Some(known) => known,
+                None => match open(shared, secure).await {
+                    Ok(sender) => self.keep(place, shared.ledger().client(), sender),
+                    Err(detail) => return lost(shared, Lane::H2, detail),
+                },
+            };
+            let asker = Asker { client, lane: Lane::H2 };
+            if request::ask(shared, &mut Sender::H2(sender), asker, job).await != Then::Elsewhere {
+                return;
+            }
+        }
+        lost(shared, Lane::H2, format!("{ATTEMPTS} connections took nothing of it"));
     }
 
     fn keep(&self, place: usize, client: usize, sender: Shareable) -> (usize, Shareable) {
