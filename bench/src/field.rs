@@ -54,11 +54,12 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     if wanted("constant rate") {
         paced(run, &peers)?;
     }
-    if run.switching > 0 && wanted("switch") {
-        switched::run(teal(&peers)?, &setting, run.switching)?;
-    }
     if wanted("memory") {
         memory(&peers)?;
+    }
+    // Last: the versions that the first app is switched to are gone behind it.
+    if run.switching > 0 && wanted("switch") {
+        switched::run(teal(&peers)?, &setting, run.switching)?;
     }
     Ok(())
 }
