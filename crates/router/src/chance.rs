@@ -14,15 +14,35 @@ fn seed() -> u64 {
     RandomState::new().hash_one(std::thread::current().id()) | 1
 }
 
-/// The next number (splitmix64).
+/// The next number.
 pub(crate) fn next() -> u64 {
     STATE.with(|state| {
-        let now = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let (now, number) = step(state.get());
         state.set(now);
-        let mixed = (now ^ (now >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        number
     })
+}
+
+/// The next state, and its number (splitmix64).
+fn step(state: u64) -> (u64, u64) {
+    let now = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mixed = (now ^ (now >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (now, mixed ^ (mixed >> 31))
+}
+
+/// Chance that a test can repeat: the same numbers for the same seed.
+#[cfg(test)]
+pub(crate) struct Chance(pub(crate) u64);
+
+#[cfg(test)]
+impl Chance {
+    /// A number below `bound`; 0 if `bound` is 0.
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
+        let (now, number) = step(self.0);
+        self.0 = now;
+        usize::try_from(number % bound.max(1) as u64).expect("small")
+    }
 }
 
 /// A number below `bound`; 0 if `bound` is 0.

@@ -13,6 +13,22 @@ pub(crate) fn hex(out: &mut Vec<u8>, number: u64, digits: usize) {
     out.extend_from_slice(&text[16 - needed..]);
 }
 
+/// May stand in a name, or in a method (RFC 9110, 5.6.2).
+pub(crate) fn is_token(byte: u8) -> bool {
+    const TOKENS: [bool; 256] = {
+        let (mut tokens, mut byte) = ([false; 256], 0_u8);
+        loop {
+            tokens[byte as usize] = byte.is_ascii_alphanumeric()
+                || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
+            if byte == u8::MAX {
+                break tokens;
+            }
+            byte += 1;
+        }
+    };
+    TOKENS[usize::from(byte)]
+}
+
 /// Writes a number in decimal.
 pub(crate) fn decimal(out: &mut Vec<u8>, mut number: u64) {
     let mut digits = [0; 20];

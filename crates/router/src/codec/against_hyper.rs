@@ -3,7 +3,10 @@
 //! Deterministic: a seed fails always or never, and is printed.
 
 use super::{Body, Framing};
-use crate::fuzz::{Found, request, response};
+use crate::{
+    chance::Chance,
+    fuzz::{Found, request, response},
+};
 
 /// Enough for every rule to be hit often; more belongs in a fuzzer's hours.
 const ROUNDS: u64 = 40_000;
@@ -64,17 +67,6 @@ const ANSWERS: &[&str] = &[
     "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "HTTP/1.1 500 \r\nConnection: close, x\r\nX: 1\r\nKeep-Alive: timeout=5\r\nContent-Length: 0\r\n\r\n",
 ];
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound.max(1) as u64).expect("small")
-    }
-}
 
 fn mutated(seeds: &[&str], seed: u64) -> Vec<u8> {
     let mut chance = Chance(seed);

@@ -4,6 +4,7 @@
 //! everything else is refused.
 
 use super::{Name, Refusal};
+use crate::text::is_token;
 use memchr::memchr;
 use std::ops::Range;
 
@@ -180,10 +181,6 @@ fn is_extension(bytes: &[u8]) -> bool {
 
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || byte >= b' ' && byte != 0x7f
-}
-
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn hex(digit: u8) -> u64 {

@@ -68,7 +68,8 @@ pub(crate) fn announced(fields: Fields<'_>, minor: u8) -> Result<Framing, Refusa
     }
 }
 
-fn number(digits: &[u8]) -> Result<u64, Refusal> {
+/// A length as `Content-Length` may say it: digits and nothing else.
+pub(crate) fn number(digits: &[u8]) -> Result<u64, Refusal> {
     if !(1..=MAX_DIGITS).contains(&digits.len()) {
         return Err(Refusal::Length);
     }

@@ -93,8 +93,8 @@ impl<'a> Fields<'a> {
 }
 
 /// Writes one header line.
-pub(crate) fn line(head: &mut Vec<u8>, name: &str, value: &[u8]) {
-    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+pub(crate) fn line(head: &mut Vec<u8>, name: impl AsRef<[u8]>, value: &[u8]) {
+    for part in [name.as_ref(), b": ", value, b"\r\n"] {
         head.extend_from_slice(part);
     }
 }

@@ -3,12 +3,13 @@
 //! What is malformed (RFC 9113, 8.2 and 8.3) ends here, and above all whatever could split the text. Apart from that it translates and permits nothing: what
 //! it writes is read by the same code as anybody's.
 
-use crate::text;
+use crate::{
+    codec::{framing::number, head::line},
+    text::{self, is_token},
+};
 use memchr::memchr3;
 use std::ops::Range;
 
-/// More digits than any honest length has.
-const MAX_DIGITS: usize = 18;
 /// What a line counts beyond its bytes (RFC 9113, 6.5.2).
 const OVERHEAD: usize = 32;
 
@@ -111,10 +112,10 @@ impl Lines {
             b"te" if !value.eq_ignore_ascii_case(b"trailers") => Err(Wrong::Malformed),
             b"host" if !self.trailing => once(&mut self.host, &mut self.parts, value),
             b"content-length" if !self.trailing => {
-                if self.length.replace(number(value)?).is_some() {
+                if self.length.replace(number(value).map_err(|_| Wrong::Malformed)?).is_some() {
                     return Err(Wrong::Malformed);
                 }
-                self.write(name, value);
+                line(&mut self.text, name, value);
                 Ok(())
             }
             b"cookie" if !self.trailing => {
@@ -125,14 +126,10 @@ impl Lines {
                 Ok(())
             }
             _ => {
-                self.write(name, value);
+                line(&mut self.text, name, value);
                 Ok(())
             }
         }
-    }
-
-    fn write(&mut self, name: &[u8], value: &[u8]) {
-        write(&mut self.text, name, value);
     }
 
     /// All lines of a head came; `last`: no body follows. The text is written into `text`, which is empty.
@@ -159,18 +156,16 @@ impl Lines {
         for part in [method, b" ", target, b" HTTP/1.1\r\n"] {
             text.extend_from_slice(part);
         }
-        write(&mut text, b"host", host);
+        line(&mut text, b"host", host);
         text.extend_from_slice(&self.text);
         if !self.cookies.is_empty() {
-            write(&mut text, b"cookie", &self.cookies);
+            line(&mut text, b"cookie", &self.cookies);
         }
         match self.length {
             Some(_) => (),
-            None if !last => write(&mut text, b"transfer-encoding", b"chunked"),
+            None if !last => line(&mut text, b"transfer-encoding", b"chunked"),
             // Without it apps of HTTP/1.1 would not know that nothing comes.
-            None if matches!(method, b"POST" | b"PUT" | b"PATCH") => {
-                write(&mut text, b"content-length", b"0")
-            }
+            None if matches!(method, b"POST" | b"PUT" | b"PATCH") => line(&mut text, b"content-length", b"0"),
             None => (),
         }
         text.extend_from_slice(b"\r\n");
@@ -192,41 +187,9 @@ fn once(place: &mut Option<Range<usize>>, parts: &mut Vec<u8>, value: &[u8]) -> 
     }
 }
 
-fn write(text: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    text.reserve(name.len() + value.len() + 4);
-    for part in [name, b": ", value, b"\r\n"] {
-        text.extend_from_slice(part);
-    }
-}
-
-fn number(digits: &[u8]) -> Result<u64, Wrong> {
-    if !(1..=MAX_DIGITS).contains(&digits.len()) {
-        return Err(Wrong::Malformed);
-    }
-    digits.iter().try_fold(0, |sum: u64, digit| match digit {
-        b'0'..=b'9' => Ok(sum * 10 + u64::from(digit - b'0')),
-        _ => Err(Wrong::Malformed),
-    })
-}
-
 /// A name: a token, in lower case.
 fn is_name(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| is_token(*byte) && !byte.is_ascii_uppercase())
-}
-
-fn is_token(byte: u8) -> bool {
-    const TOKENS: [bool; 256] = {
-        let (mut tokens, mut byte) = ([false; 256], 0_u8);
-        loop {
-            tokens[byte as usize] = byte.is_ascii_alphanumeric()
-                || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~');
-            if byte == u8::MAX {
-                break tokens;
-            }
-            byte += 1;
-        }
-    };
-    TOKENS[usize::from(byte)]
 }
 
 /// No end of a line, and no blank at either end that one reader keeps and another one does not.

@@ -5,6 +5,7 @@
 
 use super::{MOST, SHELF, Splice};
 use crate::{
+    chance::Chance,
     codec::Framing,
     lane::{Broke, Lane},
     wire::Wire,
@@ -23,17 +24,6 @@ const HEAD: &[u8] = b"a head\r\n\r\n";
 
 /// What the sender sends behind the body.
 const NEXT: &[u8] = b"the next request";
-
-struct Chance(u64);
-
-impl Chance {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound.max(1) as u64).expect("small")
-    }
-}
 
 /// Says its number when it is dropped, which it is when a check fails.
 struct Seed(u64);
