@@ -13,6 +13,7 @@ pub mod domain;
 pub mod engine;
 pub mod histogram;
 pub mod id;
+pub mod image;
 pub mod metrics;
 pub mod route;
 pub mod time;

@@ -390,6 +390,7 @@ mod tests {
         InstanceSpec {
             id: "e-1-0".parse().expect("legal"),
             app: "shop".parse().expect("legal"),
+            image: None,
             tree: Tree::Sealed("/release".into()),
             commands: vec![Command { stage: "start".to_owned(), script: "x".to_owned() }],
             workers: Vec::new(),

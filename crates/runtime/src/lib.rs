@@ -43,6 +43,9 @@ pub struct InstanceSpec {
     pub id: InstanceId,
     /// The app whose code it runs: instances of one app may share a dependency cache, never an address.
     pub app: AppId,
+    /// The base system that it runs on; `None`: what the runtime has without one (the host's own `/usr`, or nothing at all).
+    #[serde(default)]
+    pub image: Option<Image>,
     /// What becomes the app's directory (`/app` in a sandbox).
     pub tree: Tree,
     /// Run by `/bin/bash -c` in the app's directory as the unprivileged user, one after another; the first that fails ends the instance.
@@ -66,6 +69,15 @@ pub struct InstanceSpec {
     pub mounts: Vec<Mount>,
     /// May it reach the outside? (DNS and NAT; never the host, its neighbours or private ranges.)
     pub egress: bool,
+}
+
+/// One version of an image, as it lies on this host; what its files are called says [`teal_core::image`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Image {
+    /// Its version.
+    pub version: String,
+    /// The directory that its files are in.
+    pub directory: PathBuf,
 }
 
 /// A command and how the log calls it.

@@ -74,6 +74,7 @@ impl Rig {
         InstanceSpec {
             id: id("e-1-0"),
             app: "shop".parse().expect("legal"),
+            image: None,
             tree: Tree::Sealed(self.dir.path().join("release")),
             commands: commands.iter().enumerate().map(command).collect(),
             workers: Vec::new(),

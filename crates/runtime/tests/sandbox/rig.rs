@@ -83,6 +83,7 @@ impl Rig {
         InstanceSpec {
             id: id.parse().expect("an id"),
             app: "app".parse().expect("an id"),
+            image: None,
             tree: Tree::Sealed(self.release(&[("hello.txt", "sealed")])),
             commands: vec![Command { stage: "start".into(), script: script.into() }],
             workers: Vec::new(),

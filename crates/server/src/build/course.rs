@@ -192,6 +192,7 @@ impl<R: Runtime> Course<'_, R> {
         Ok(InstanceSpec {
             id,
             app: job.app.clone(),
+            image: None,
             tree: Tree::Working(tree::of(&self.home())),
             commands: notes.plan.build.clone(),
             workers: Vec::new(),

@@ -67,6 +67,7 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
     InstanceSpec {
         id,
         app: environment.app.clone(),
+        image: None,
         tree: Tree::Sealed(release.tree.clone()),
         commands: run.commands(&environment.variables),
         workers: run.workers(&environment.variables),
