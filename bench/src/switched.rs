@@ -2,6 +2,7 @@
 
 use crate::{
     client::{Clients, Kind},
+    cpu,
     load::Outcome,
     monotony::Monotony,
     peers::{Peer, Setting},
@@ -52,6 +53,8 @@ fn switch(
     versions: &upstream::Versions,
     over: &AtomicBool,
 ) -> Result<Vec<f64>> {
+    // It is the server, which in life has no clients on its core.
+    cpu::precede()?;
     let (mut times, mut due) = (Vec::new(), Instant::now() + PERIOD);
     while !over.load(Ordering::SeqCst) {
         std::thread::sleep(due.saturating_duration_since(Instant::now()).min(PERIOD / 10));

@@ -2,6 +2,7 @@
 //! sleep is finer than a runtime's clock.
 
 use super::{Aim, Tally, http1};
+use crate::cpu;
 use anyhow::{Result, anyhow};
 use std::{
     io::{Read as _, Write as _},
@@ -29,6 +30,8 @@ pub(super) fn run(aim: &Aim, connections: usize, rate: f64) -> Result<Tally> {
 }
 
 fn one(aim: &Aim, number: usize, first: Instant, period: Duration) -> Result<Tally> {
+    // Many threads share a core with the upstream: whoever is to send now does, and whoever has its answer says so.
+    cpu::precede()?;
     let mut tally = Tally::default();
     let request = http1::request(&aim.host(number), false);
     let mut stream = TcpStream::connect(aim.address)?;

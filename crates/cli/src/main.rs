@@ -19,6 +19,10 @@ mod text;
 use clap::Parser;
 use std::process::ExitCode;
 
+/// For all processes: the router asks it for every request.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if let Some(code) = hidden::dispatch() {
         return code;

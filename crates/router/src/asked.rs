@@ -99,8 +99,7 @@ impl Asked {
         let trailers = !is_old && fields.has_token(Name::Te, "trailers");
         let expects = !is_old && fields.has_token(Name::Expect, "100-continue");
 
-        first_line(&mut head, request.method, &target);
-        line(&mut head, "Host", target.authority.as_bytes());
+        begin(&mut head, request.method, &target);
         let unwanted = |name| name == Name::Expect && is_old;
         fields.copy(&mut head, |name, text| goes_on(name) && !unwanted(name) && !hops.names(name, text));
         let mut pins = Pins::default();
@@ -146,9 +145,15 @@ pub(crate) fn target(head: &[u8]) -> &[u8] {
     head.split(|byte| matches!(byte, b' ' | b'\r')).nth(1).unwrap_or_default()
 }
 
-fn first_line(head: &mut Vec<u8>, method: &str, target: &Target<'_>) {
-    let root = if target.rootless { "/" } else { "" };
-    for part in [method, " ", root, target.path, " HTTP/1.1\r\n"] {
+/// The first line, and the host.
+fn begin(head: &mut Vec<u8>, method: &str, target: &Target<'_>) {
+    let root = if target.rootless { " /" } else { " " };
+    write(head, &[method, root, target.path, " HTTP/1.1\r\nHost: ", target.authority, "\r\n"]);
+}
+
+/// Writes the parts, one behind the other: each costs, however short it is.
+fn write(head: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
         head.extend_from_slice(part.as_bytes());
     }
 }
@@ -195,18 +200,26 @@ fn upgrade<'a>(fields: Fields<'a>, hops: &Hops<'_>) -> Option<(Protocol, &'a str
     Some((if websocket { Protocol::WebSocket } else { Protocol::Other }, value))
 }
 
+/// From where and to which host the client came. A host was let in only if a quoted string can hold it, and is quoted because a port's colon is no
+/// token's character.
 fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authority: &str) {
-    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor, asker);
-    head.extend_from_slice(asker.node.as_bytes());
-    list(head, "\r\nForwarded: ", fields, Name::Forwarded, asker);
-    let is_v6 = asker.node.as_bytes().contains(&b':');
+    let Asker { node, trusted, scheme, .. } = *asker;
+    let is_v6 = node.as_bytes().contains(&b':');
     let (open, close) = if is_v6 { ("for=\"[", "]\";host=\"") } else { ("for=", ";host=\"") };
-    // Quoted, because a port's colon is not a token's character; `domain` let nothing in that a quoted string cannot hold.
-    for part in [open, asker.node, close, authority, "\";proto=", asker.scheme, "\r\n"] {
-        head.extend_from_slice(part.as_bytes());
+    if !trusted {
+        let told = if is_v6 { "\r\nForwarded: for=\"[" } else { "\r\nForwarded: for=" };
+        let (by, proto) = match scheme {
+            "https" => ("\";proto=https\r\nX-Forwarded-Host: ", "\r\nX-Forwarded-Proto: https\r\n"),
+            _ => ("\";proto=http\r\nX-Forwarded-Host: ", "\r\nX-Forwarded-Proto: http\r\n"),
+        };
+        return write(head, &["X-Forwarded-For: ", node, told, node, close, authority, by, authority, proto]);
     }
-    let told = |name| fields.all(name).next().filter(|_| asker.trusted);
-    line(head, "X-Forwarded-Host", told(Name::XForwardedHost).unwrap_or(authority.as_bytes()));
+    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor);
+    head.extend_from_slice(node.as_bytes());
+    list(head, "\r\nForwarded: ", fields, Name::Forwarded);
+    write(head, &[open, node, close, authority, "\";proto=", scheme, "\r\n"]);
+    let host = fields.all(Name::XForwardedHost).next();
+    line(head, "X-Forwarded-Host", host.unwrap_or(authority.as_bytes()));
     line(head, "X-Forwarded-Proto", proto(fields, asker));
 }
 
@@ -233,13 +246,11 @@ fn proto<'a>(fields: Fields<'a>, asker: &Asker<'a>) -> &'a [u8] {
 }
 
 /// The beginning of a comma-separated list in one line, with what a trusted proxy said before.
-fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name, asker: &Asker<'_>) {
+fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name) {
     head.extend_from_slice(text.as_bytes());
-    if asker.trusted {
-        for before in fields.all(name).filter(|value| !value.is_empty()) {
-            head.extend_from_slice(before);
-            head.extend_from_slice(b", ");
-        }
+    for before in fields.all(name).filter(|value| !value.is_empty()) {
+        head.extend_from_slice(before);
+        head.extend_from_slice(b", ");
     }
 }
 

@@ -30,6 +30,9 @@ const MAX_PEERS: usize = 16;
 /// How often a TCP port that could not be opened is tried again.
 const MEND: Duration = Duration::from_secs(1);
 
+/// How much nicer to itself than to others the control thread is. It needs next to no time, but that at once.
+const PRECEDENCE: i32 = 19;
+
 /// How a turn went.
 pub(crate) type Done = oneshot::Sender<Result<(), String>>;
 
@@ -97,6 +100,7 @@ pub(crate) fn start(path: PathBuf, keeper: Keeper, link: Option<net::UnixStream>
     };
     let (open, opened) = std::sync::mpsc::channel();
     let body = move || {
+        take_precedence();
         let serving = Control::new(path, keeper, gone).serve(listener, link, turned, open);
         LocalSet::new().block_on(&runtime, serving);
     };
@@ -104,6 +108,19 @@ pub(crate) fn start(path: PathBuf, keeper: Keeper, link: Option<net::UnixStream>
     // An error is the thread's end, which its handle tells.
     let _ = opened.recv();
     Ok(Handle { turns: Some(turns), abandoned, thread: Some(thread) })
+}
+
+/// A change of the table does not wait behind the requests that it is for: they have all of the processor's time when it is short.
+fn take_precedence() {
+    if let Err(error) = rustix::process::nice(-PRECEDENCE) {
+        tracing::debug!(%error, "the control thread has no precedence over requests");
+    }
+}
+
+/// A thread that the control thread has started, and that nobody waits for, is as any other.
+pub(crate) fn give_up_precedence() {
+    // Without a right to precedence there was none.
+    let _ = rustix::process::nice(PRECEDENCE);
 }
 
 fn adopt(stream: net::UnixStream) -> std::io::Result<UnixStream> {

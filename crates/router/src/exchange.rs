@@ -308,11 +308,11 @@ impl<'a> Exchange<'a> {
     }
 
     /// Carries the response to its end.
-    pub(crate) async fn relay(mut self, mut order: Pin<&mut impl Future<Output = ()>>) -> After {
+    pub(crate) async fn relay(&mut self, mut order: Pin<&mut impl Future<Output = ()>>) -> After {
         let ended = poll_fn(|cx| self.poll_relay(cx, order.as_mut())).await;
         match ended {
             Ok(()) => self.after(),
-            Err(Fault::Cut) if self.endless => self.end_in_good_order().await,
+            Err(Fault::Cut) if self.endless => Box::pin(self.end_in_good_order()).await,
             Err(Fault::Cut) => self.break_off(),
             Err(Fault::App | Fault::Garbled | Fault::Slow) => {
                 self.counters(Counters::failed);
@@ -410,7 +410,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn end_in_good_order(mut self) -> After {
+    async fn end_in_good_order(&mut self) -> After {
         if self.down.cut_short() {
             let flush = poll_fn(|cx| self.down.poll_flush(cx, &mut self.client.wire));
             let _ = timeout(LAST_BYTES, flush).await;
@@ -419,7 +419,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Answers 101 and gives both connections away, counted as upgraded.
-    pub(crate) async fn switch(mut self) -> After {
+    pub(crate) async fn switch(&mut self) -> After {
         let (Some(app), Some((mut ticket, mut busy))) = (self.app.take(), self.counted.take()) else {
             return After::Close;
         };

@@ -46,7 +46,7 @@ pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Aske
         Err(page) => {
             let unread = !client.up.is_read();
             let close = page.closes() || !asked.keep || asked.is_old || unread || worker.is_leaving();
-            client.say(&page, asked.form, close, asked.is_head).await
+            Box::pin(client.say(&page, asked.form, close, asked.is_head)).await
         }
     };
     client.up.clear();
@@ -94,7 +94,7 @@ impl<'a> Journey<'a> {
             let app = found.map_err(Page::Refused)?;
             let app = app.ok_or_else(|| Page::Unknown(self.asked.domain.clone()))?;
             if app.held {
-                self.worker.directory.released_host(&self.asked.domain, target).await;
+                Box::pin(self.worker.directory.released_host(&self.asked.domain, target)).await;
                 self.since = Instant::now();
                 continue;
             }
@@ -139,7 +139,7 @@ impl<'a> Journey<'a> {
             Exchange::new(self.worker, self.client, self.asked, connection, (ticket, busy), self.since);
         exchange.pin = app.pin(&self.asked.pins, peer, !self.asked.is_clear);
         let fault = match poll_fn(|cx| exchange.poll_answer(cx, order.as_mut())).await {
-            Ok(answer) if answer.status == 101 => return Ok(exchange.switch().await),
+            Ok(answer) if answer.status == 101 => return Ok(Box::pin(exchange.switch()).await),
             Ok(answer) => match exchange.begin(&answer) {
                 Ok(()) => return Ok(exchange.relay(order).await),
                 Err(fault) => fault,
@@ -162,7 +162,8 @@ impl<'a> Journey<'a> {
         {
             return Ok(connection);
         }
-        match until(pool.connect(peer), order).await {
+        // Boxed: seldom needed, and larger than all else that a request holds.
+        match until(Box::pin(pool.connect(peer)), order).await {
             None => Err(Miss::Over(Page::Closed(app.name.clone()))),
             Some(Ok(connection)) => Ok(connection),
             Some(Err(error)) => {

@@ -6,6 +6,7 @@
 
 use crate::{
     changes::{self, Changes, Record},
+    control,
     durable::Durable,
     error::Error,
 };
@@ -125,6 +126,7 @@ impl Kept {
         let (directory, whole) = (self.directory.clone(), self.directory.join(WHOLE));
         let generation = self.generation;
         let body = move || {
+            control::give_up_precedence();
             let folded = fold(&directory, number, generation);
             if let Err(error) = &folded {
                 tracing::warn!(

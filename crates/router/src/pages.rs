@@ -19,12 +19,16 @@ pub(crate) enum Form {
     Html,
 }
 
+/// What a browser accepts.
+const HTML: &[u8] = b"text/html";
+
 impl Form {
     /// The form that these request headers ask for.
     pub(crate) fn asked(fields: Fields<'_>) -> Self {
-        let html = fields.tokens(Name::Accept).any(|kind| {
-            let kind = kind.split(';').next().unwrap_or_default().trim();
-            kind.eq_ignore_ascii_case("text/html")
+        let kinds = fields.all(Name::Accept).flat_map(|line| line.split(|byte| *byte == b','));
+        let html = kinds.map(<[u8]>::trim_ascii).any(|kind| {
+            let (kind, rest) = kind.split_at(kind.len().min(HTML.len()));
+            kind.eq_ignore_ascii_case(HTML) && matches!(rest.trim_ascii_start(), [] | [b';', ..])
         });
         if html { Self::Html } else { Self::Text }
     }

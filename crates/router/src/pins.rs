@@ -5,7 +5,7 @@
 
 use crate::text;
 use aws_lc_rs::hmac;
-use memchr::memmem;
+use memchr::memchr_iter;
 use std::borrow::Cow;
 
 /// What the cookies' names begin with; the app's mark follows, so that apps that share a host do not take each other's.
@@ -55,14 +55,12 @@ pub(crate) struct Pins(Vec<Box<str>>);
 impl Pins {
     /// Takes the pins out of a `Cookie` line; the line that is left goes on, unless it is empty.
     pub(crate) fn take<'a>(&mut self, line: &'a [u8]) -> Cow<'a, [u8]> {
-        if memmem::find(line, NAME).is_none() {
+        let is_pin = |cookie: &[u8]| cookie.trim_ascii_start().starts_with(NAME);
+        if !is_pin(line) && !memchr_iter(b';', line).any(|end| is_pin(&line[end + 1..])) {
             return Cow::Borrowed(line);
         }
         let cookies = line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
         let (pins, others): (Vec<&[u8]>, Vec<&[u8]>) = cookies.partition(|cookie| cookie.starts_with(NAME));
-        if pins.is_empty() {
-            return Cow::Borrowed(line);
-        }
         let room = MOST.saturating_sub(self.0.len());
         self.0.extend(pins.into_iter().take(room).map(|pin| String::from_utf8_lossy(pin).into()));
         Cow::Owned(others.join(&b"; "[..]))

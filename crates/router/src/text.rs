@@ -6,11 +6,24 @@ use std::cell::Cell;
 /// Writes a number in hexadecimal, at least `digits` long.
 pub(crate) fn hex(out: &mut Vec<u8>, number: u64, digits: usize) {
     let needed = (64 - number.leading_zeros() as usize).div_ceil(4).clamp(digits.min(16), 16);
-    let mut text = [0; 16];
-    for (place, byte) in text.iter_mut().rev().enumerate() {
-        *byte = b"0123456789abcdef"[(number >> (place * 4)) as usize & 0xf];
-    }
+    let text = hex_digits(number);
     out.extend_from_slice(&text[16 - needed..]);
+}
+
+/// All sixteen digits at once: each half byte moves into a byte of its own, and those past nine go on to the letters.
+fn hex_digits(number: u64) -> [u8; 16] {
+    const ONES: u128 = u128::from_ne_bytes([1; 16]);
+    let mut spread = u128::from(number);
+    for (shift, mask) in [
+        (32, 0x0000_0000_ffff_ffff_0000_0000_ffff_ffff),
+        (16, 0x0000_ffff_0000_ffff_0000_ffff_0000_ffff),
+        (8, 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff),
+        (4, ONES * 0x0f),
+    ] {
+        spread = (spread | spread << shift) & mask;
+    }
+    let letters = (spread + ONES * 6) >> 4 & ONES;
+    (spread + ONES * u128::from(b'0') + letters * u128::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// May stand in a name, or in a method (RFC 9110, 5.6.2).

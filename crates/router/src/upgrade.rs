@@ -48,6 +48,11 @@ struct Stream<'a> {
 }
 
 impl Stream<'_> {
+    /// Ready when there may be something to read, or the end: whoever waits holds no buffer.
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.early.is_some() { Poll::Ready(Ok(())) } else { self.wire.poll_read_ready(cx) }
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let Some(early) = self.early.as_mut().filter(|early| !early.raw().is_empty()) else {
             self.early = None;
@@ -287,6 +292,7 @@ impl Flow {
                 done => return done.map_ok(|()| false),
             }
         }
+        ready!(from.poll_read_ready(cx))?;
         // From the shelf: clean room on the stack would have to be cleaned at each look.
         let mut chunk = Buffer::take(false);
         let room = chunk.room(false);

@@ -121,11 +121,7 @@ impl Wire {
         buffer: &mut Option<Buffer>,
         large: bool,
     ) -> Poll<io::Result<usize>> {
-        match &mut self.carrier {
-            Carrier::Tcp(stream) => ready!(stream.poll_read_ready(cx))?,
-            Carrier::Tls(stream, tls) => ready!(tls.poll_read_ready(cx, stream))?,
-            Carrier::Stream(pipe) => ready!(pipe.poll_read_ready())?,
-        }
+        ready!(self.poll_read_ready(cx))?;
         let buffer = buffer.get_or_insert_with(|| Buffer::take(large));
         let room = buffer.room(large);
         if room.is_empty() {
@@ -134,6 +130,15 @@ impl Wire {
         let count = ready!(self.poll_read(cx, room))?;
         buffer.filled(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// Ready when there may be something to read, or the end.
+    pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(stream) => stream.poll_read_ready(cx),
+            Carrier::Tls(stream, tls) => tls.poll_read_ready(cx, stream),
+            Carrier::Stream(pipe) => pipe.poll_read_ready(),
+        }
     }
 
     /// Reads what there is; 0 is the end.

@@ -33,44 +33,46 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    /// Which one it is.
+    /// Which one it is. A name has no bytes but those of tokens, so that one bit tells each from its lower case.
     pub(crate) fn of(name: &str) -> Self {
-        let known = Self::of_length(name.len());
-        let Some(first) = name.bytes().next().filter(|_| !known.is_empty()) else { return Self::Other };
-        // Most names are none of these, which their first letter says already.
-        let same = |text: &&(&str, Self)| text.0.as_bytes()[0] == first.to_ascii_lowercase();
-        for (text, known) in known.iter().filter(same) {
-            if text.eq_ignore_ascii_case(name) {
-                return *known;
-            }
-            if is_disguise(name, text) {
-                return Self::Disguised;
-            }
+        let name = name.as_bytes();
+        let candidate = name.first().and_then(|first| Self::candidate(name.len(), first | CASE));
+        match candidate {
+            Some((text, known)) if is_same(name, text) => known,
+            Some((text, _)) if is_disguise(name, text) => Self::Disguised,
+            _ => Self::Other,
         }
-        Self::Other
     }
 
-    /// The names of this length.
-    fn of_length(length: usize) -> &'static [(&'static str, Self)] {
-        match length {
-            2 => &[("te", Self::Te)],
-            4 => &[("host", Self::Host), ("date", Self::Date)],
-            6 => &[("accept", Self::Accept), ("cookie", Self::Cookie), ("expect", Self::Expect)],
-            7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer)],
-            9 => &[("forwarded", Self::Forwarded)],
-            10 => &[("connection", Self::Connection), ("keep-alive", Self::KeepAlive)],
-            12 => &[("content-type", Self::ContentType), ("x-request-id", Self::XRequestId)],
-            13 => &[("authorization", Self::Authorization)],
-            14 => &[("content-length", Self::ContentLength), ("http2-settings", Self::Http2Settings)],
-            15 => &[("x-forwarded-for", Self::XForwardedFor)],
-            16 => &[("x-forwarded-host", Self::XForwardedHost), ("proxy-connection", Self::ProxyConnection)],
-            17 => {
-                &[("transfer-encoding", Self::TransferEncoding), ("x-forwarded-proto", Self::XForwardedProto)]
-            }
-            18 => &[("proxy-authenticate", Self::ProxyAuthenticate)],
-            19 => &[("proxy-authorization", Self::ProxyAuthorization)],
-            _ => &[],
-        }
+    /// The only one of this length with this first letter: most names are none, which these two say already.
+    fn candidate(length: usize, first: u8) -> Option<(&'static [u8], Self)> {
+        let (text, known): (&[u8], Self) = match (length, first) {
+            (2, b't') => (b"te", Self::Te),
+            (4, b'h') => (b"host", Self::Host),
+            (4, b'd') => (b"date", Self::Date),
+            (6, b'a') => (b"accept", Self::Accept),
+            (6, b'c') => (b"cookie", Self::Cookie),
+            (6, b'e') => (b"expect", Self::Expect),
+            (7, b'u') => (b"upgrade", Self::Upgrade),
+            (7, b't') => (b"trailer", Self::Trailer),
+            (9, b'f') => (b"forwarded", Self::Forwarded),
+            (10, b'c') => (b"connection", Self::Connection),
+            (10, b'k') => (b"keep-alive", Self::KeepAlive),
+            (12, b'c') => (b"content-type", Self::ContentType),
+            (12, b'x') => (b"x-request-id", Self::XRequestId),
+            (13, b'a') => (b"authorization", Self::Authorization),
+            (14, b'c') => (b"content-length", Self::ContentLength),
+            (14, b'h') => (b"http2-settings", Self::Http2Settings),
+            (15, b'x') => (b"x-forwarded-for", Self::XForwardedFor),
+            (16, b'x') => (b"x-forwarded-host", Self::XForwardedHost),
+            (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => (b"x-forwarded-proto", Self::XForwardedProto),
+            (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
+            _ => return None,
+        };
+        Some((text, known))
     }
 
     /// Its place in a set of names.
@@ -104,10 +106,25 @@ impl Name {
     }
 }
 
+/// Lower case, of every character that a name may have.
+const CASE: u8 = 0x20;
+
+/// It is `known` of the same length, in any case: eight bytes at a time, the last ones twice.
+fn is_same(name: &[u8], known: &[u8]) -> bool {
+    let (Some(end), Some(known_end)) = (name.last_chunk::<8>(), known.last_chunk::<8>()) else {
+        return name.iter().zip(known).fold(0, |differs, (byte, known)| differs | (byte | CASE) ^ known) == 0;
+    };
+    let differs = |byte: &[u8; 8], known: &[u8; 8]| {
+        (u64::from_ne_bytes(*byte) | u64::from_ne_bytes([CASE; 8])) ^ u64::from_ne_bytes(*known)
+    };
+    let pieces = name.as_chunks().0.iter().zip(known.as_chunks().0);
+    pieces.fold(differs(end, known_end), |all, (piece, known)| all | differs(piece, known)) == 0
+}
+
 /// It is `known` of the same length, with `_` for `-`.
-fn is_disguise(name: &str, known: &str) -> bool {
-    let same = |(byte, known): (u8, u8)| byte.to_ascii_lowercase() == known || byte == b'_' && known == b'-';
-    name.bytes().zip(known.bytes()).all(same)
+fn is_disguise(name: &[u8], known: &[u8]) -> bool {
+    let same = |(byte, known): (&u8, &u8)| byte.to_ascii_lowercase() == *known || (*byte, *known) == (b'_', b'-');
+    name.iter().zip(known).all(same)
 }
 
 #[cfg(test)]
@@ -125,5 +142,27 @@ mod tests {
         for other in ["", "x", "X-Custom", "user_id", "content-lengths", "x-forwarded-for-the-longest-time"] {
             assert_eq!(Name::of(other), Name::Other, "{other}");
         }
+    }
+
+    #[test]
+    fn one_other_character_anywhere_makes_it_another_name() {
+        let known = (0..32).flat_map(|length| (b'a'..=b'z').filter_map(move |first| Name::candidate(length, first)));
+        let mut count = 0;
+        for (text, name) in known {
+            let text = std::str::from_utf8(text).expect("ASCII");
+            assert_eq!((Name::of(text), Name::of(&text.to_ascii_uppercase())), (name, name), "{text}");
+            for (place, old) in text.bytes().enumerate() {
+                for byte in (0..0x80).filter(|byte| crate::text::is_token(*byte) && !byte.eq_ignore_ascii_case(&old)) {
+                    let mut other = text.as_bytes().to_vec();
+                    other[place] = byte;
+                    let other = String::from_utf8(other).expect("ASCII");
+                    let disguised = (old, byte) == (b'-', b'_');
+                    assert_eq!(Name::of(&other) == Name::Disguised, disguised, "{other}");
+                    assert!(disguised || Name::of(&other) != name, "{other}");
+                }
+            }
+            count += 1;
+        }
+        assert_eq!(count, 23);
     }
 }

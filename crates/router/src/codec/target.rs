@@ -72,17 +72,34 @@ fn absolute<'a>(
 pub(crate) fn domain(authority: &str) -> Result<String, Refusal> {
     let colon = authority.bytes().rposition(|byte| byte == b':').filter(|_| !authority.ends_with(']'));
     let (host, port) = colon.map_or((authority, ""), |colon| (&authority[..colon], &authority[colon + 1..]));
-    let legal = |byte: u8| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_');
     let literal = || host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let is_name = host.bytes().all(legal) || literal().is_some_and(is_address);
+    let is_host = is_name(host) || literal().is_some_and(is_address);
     let host = host.strip_suffix('.').unwrap_or(host);
-    // An empty label among them: `a..` is no other name for `a.`, and an empty host has none but that.
-    let empty =
-        host.bytes().fold((true, false), |(dot, empty), byte| (byte == b'.', empty || dot && byte == b'.'));
-    if empty.0 || empty.1 || host.len() > 253 || !is_name || !is_port(port) {
+    if host.len() > 253 || !is_host || !is_port(port) {
         return Err(Refusal::BadHost);
     }
     Ok(host.to_ascii_lowercase())
+}
+
+/// Labels of letters, digits, hyphens and low lines, between dots. None is empty, but for that of the root: `a..` is no other name for `a.`, and an
+/// empty host has none but that.
+fn is_name(host: &str) -> bool {
+    const LEGAL: [bool; 256] = {
+        let (mut legal, mut byte) = ([false; 256], 0_u8);
+        while byte < 0x80 {
+            legal[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+            byte += 1;
+        }
+        legal
+    };
+    let mut before = b'.';
+    for byte in host.bytes() {
+        if !LEGAL[usize::from(byte)] || byte == b'.' && before == b'.' {
+            return false;
+        }
+        before = byte;
+    }
+    !host.is_empty()
 }
 
 fn is_port(port: &str) -> bool {
