@@ -35,15 +35,17 @@ impl Frames {
 
     /// The stream goes on by these bytes.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
-        while let Some((first, rest)) = bytes.split_first() {
+        while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let step = usize::try_from(self.payload_left).unwrap_or(usize::MAX).min(bytes.len());
                 self.payload_left -= step as u64;
                 bytes = &bytes[step..];
                 continue;
             }
-            self.head[self.have] = *first;
-            self.have += 1;
+            let step = (self.head_length() - self.have).min(bytes.len());
+            let (head, rest) = bytes.split_at(step);
+            self.head[self.have..self.have + step].copy_from_slice(head);
+            self.have += step;
             bytes = rest;
             if self.have == self.head_length() {
                 self.begin_payload();
