@@ -106,6 +106,9 @@ pub(crate) enum Command {
     /// Mails that say why a deployment failed.
     #[command(subcommand, after_help = "Example:\n  teal notify test")]
     Notify(commands::notify::NotifyCommand),
+    /// The base systems that environments run on.
+    #[command(subcommand, after_help = "Example:\n  teal image build debian-12")]
+    Image(commands::image::ImageCommand),
     /// Say what the host can do, and what to do about the rest.
     Doctor(commands::doctor::DoctorArgs),
     /// Print the completion script of a shell.
@@ -146,6 +149,7 @@ impl Command {
             Self::Tokens(command) => commands::tokens::run(context, command),
             Self::Users(command) => commands::users::run(context, command),
             Self::Notify(command) => commands::notify::run(context, command),
+            Self::Image(command) => commands::image::run(context, command),
             Self::Doctor(args) => commands::doctor::run(context, args),
             Self::Completion(args) => commands::completion::run(context, args),
             Self::Man(args) => commands::man::run(context, args),

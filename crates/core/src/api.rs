@@ -2,6 +2,8 @@
 //!
 //! Instants are RFC 3339 texts in UTC with milliseconds. Nothing here holds a secret unless its name says so.
 
+pub mod image;
+
 use crate::{
     id::{AppId, DeploymentId, EnvironmentId},
     route::Colour,

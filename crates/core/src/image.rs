@@ -43,6 +43,7 @@ pub struct Manifest {
 
 /// A package that differs between two versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Change {
     /// Which package.
     pub package: String,

@@ -37,6 +37,17 @@ impl Any {
         }
     }
 
+    /// Lets go of an image that no instance is to be started on any more, so that its files can be removed.
+    ///
+    /// # Errors
+    /// If that cannot be.
+    pub async fn release_image(&self, version: &str) -> Result<(), String> {
+        match self {
+            Self::Sandbox(sandbox) => sandbox.release_image(version).await,
+            Self::Process(_) | Self::Fake(_) => Ok(()),
+        }
+    }
+
     /// Are instances kept apart from each other and from the host? If not, a warning belongs wherever they are shown.
     #[must_use]
     pub fn isolates(&self) -> bool {

@@ -3,6 +3,7 @@
 //! Every call is idempotent and keyed by an [`InstanceId`] chosen beforehand. Instances outlive the server that started them and are found again
 //! by [`Runtime::list`]. Nothing here decides *whether* something should run; it only makes it so. This is the only crate where `unsafe` is allowed.
 
+pub mod agent;
 pub mod any;
 pub mod cgroup;
 mod dns;

@@ -4,6 +4,8 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped test and a measured figure must be seen")]
 
+#[path = "sandbox/image.rs"]
+mod image;
 #[path = "sandbox/isolation.rs"]
 mod isolation;
 #[path = "sandbox/life.rs"]

@@ -1,7 +1,10 @@
 //! The operator's configuration, `/etc/teal/server.toml`: every field documented here, defaults here and nowhere else, unknown fields refused.
 //! Everything is parsed before anything is opened.
 
-use crate::portrange::PortRange;
+use crate::{
+    images::{HOST_IMAGE, recipe},
+    portrange::PortRange,
+};
 use serde::Deserialize;
 use std::{
     net::{IpAddr, SocketAddr},
@@ -48,6 +51,9 @@ pub struct Config {
     pub router_control: Option<PathBuf>,
     /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
     pub runtime: String,
+    /// What new deployments are built and run on: `host` (this host's own `/usr`) or an image of that name, such as `debian-12`, in its newest
+    /// version. While none was built it is the host's own system, too.
+    pub image: String,
     /// The address pool of instances.
     pub pool: String,
     /// Private address ranges that builds may reach nevertheless (a package mirror), as CIDR.
@@ -153,6 +159,7 @@ impl Default for Config {
             tcp_ports: None,
             router_control: None,
             runtime: "auto".into(),
+            image: HOST_IMAGE.into(),
             pool: "10.177.0.0/16".into(),
             egress_allow: Vec::new(),
             build_environment: Vec::new(),
@@ -176,6 +183,13 @@ impl Config {
                 "`proxy_protocol = true` needs `trusted_proxies`: name the addresses that speak it".into()
             );
         }
+        if self.image != HOST_IMAGE && recipe::named(&self.image).is_none() {
+            return Err(format!(
+                "`image = \"{}\"` is not one of {HOST_IMAGE}, {}",
+                self.image,
+                recipe::names()
+            ));
+        }
         Ok(())
     }
 
@@ -196,6 +210,13 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_has_a_recipe() {
+        let parse = |text: &str| toml::from_str::<Config>(text).expect("parses").check();
+        assert_eq!(parse("image = 'debian-12'"), Ok(()));
+        assert!(parse("image = 'debian-1'").is_err_and(|why| why.contains("host, debian-12")));
+    }
 
     #[test]
     fn who_speaks_for_clients_must_be_named() {

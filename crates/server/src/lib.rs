@@ -12,6 +12,7 @@ pub mod console;
 pub mod crash;
 pub mod driver;
 pub mod git;
+pub mod images;
 pub mod instancelog;
 pub mod keeper;
 pub mod log;

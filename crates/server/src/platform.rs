@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apps;
+mod images;
 mod settings;
 mod streams;
 mod traffic;
@@ -14,7 +15,7 @@ use crate::{
     driver::Driver,
     log::Logs,
     store::{self, Store},
-    world::{HOST_IMAGE, World},
+    world::World,
 };
 use std::{
     path::PathBuf,
@@ -214,7 +215,7 @@ impl Platform {
     /// If the machine refuses.
     pub async fn push(&self, who: &Principal, app: &AppId, push: Push) -> Result<DeploymentId> {
         let commit = Commit { id: push.commit, message: push.message, author: push.author };
-        let act = Act::Push { commit, image: HOST_IMAGE.into() };
+        let act = Act::Push { commit, image: self.current_image() };
         let accepted = self.request(who, app, act).await?;
         accepted.deployment.ok_or_else(|| Error::Internal("the push made no deployment".into()))
     }
@@ -227,7 +228,7 @@ impl Platform {
         let (act, message) = match action {
             Action::Wake => (Act::Wake, "production is being reversed"),
             Action::Redeploy { commit } => (
-                Act::Redeploy { commit: self.commit(app, &commit).await?, image: HOST_IMAGE.into() },
+                Act::Redeploy { commit: self.commit(app, &commit).await?, image: self.current_image() },
                 "the commit is deployed again",
             ),
             Action::Restart => (Act::Restart, "the live commit is started afresh beside the running one"),
@@ -317,6 +318,7 @@ impl Platform {
         };
         let mut views: Vec<FindingView> = found.into_iter().map(view).collect();
         views.push(self.router_finding().await);
+        views.extend(self.image_finding());
         Ok(views)
     }
 

@@ -7,6 +7,7 @@ use crate::{
     config::Config,
     driver::Driver,
     git::{self, Git},
+    images::{self, HOST_IMAGE, Images},
     keeper,
     log::Logs,
     notify,
@@ -72,6 +73,9 @@ pub enum Error {
     /// What was built.
     #[error(transparent)]
     Releases(#[from] release::Error),
+    /// What instances run on.
+    #[error(transparent)]
+    Images(#[from] images::Error),
     /// The runtime that was asked for.
     #[error("the runtime `{name}` does not work here: {why}")]
     Runtime {
@@ -267,11 +271,15 @@ pub(crate) async fn world(
         let path = path.to_owned();
         move |source| Error::Data { path, source }
     };
+    // Processes without isolation see the host's own system, whatever is configured.
+    let image = if matches!(runtime, Any::Process(_)) { HOST_IMAGE } else { &config.image };
+    let images = Images::open(&config.data, image)?;
     let logs = Logs::open(config.data.join("logs")).map_err(unusable(&config.data))?;
     let runtime = Arc::new(runtime);
     let releases = Arc::new(Releases::open(&config.data.join("releases"))?);
     let builder =
         Builder::new(Arc::clone(&runtime), Arc::clone(&releases), logs.clone(), &config, program.clone());
+    let builder = builder.on(images.clone());
     let mut routes = BTreeMap::new();
     for app in store.apps().await? {
         let rows = store.load(&app.id).await?;
@@ -286,6 +294,7 @@ pub(crate) async fn world(
         store,
         runtime,
         releases,
+        images,
         logs,
         config,
     })

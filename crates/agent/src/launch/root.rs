@@ -132,7 +132,11 @@ fn file(path: &Path, text: &str) -> Result<(), Error> {
     let what = || format!("write {}", path.display());
     if !path.starts_with("/usr") {
         let parent = path.parent().unwrap_or(Path::new("/"));
-        return fs::create_dir_all(parent).and_then(|()| fs::write(path, text)).doing(what());
+        match fs::create_dir_all(parent).and_then(|()| fs::write(path, text)) {
+            // A directory of the image's, such as that of the certificate authorities.
+            Err(error) if error.kind() == std::io::ErrorKind::ReadOnlyFilesystem => {}
+            written => return written.doing(what()),
+        }
     }
     if !path.is_file() {
         return Ok(());

@@ -8,8 +8,10 @@ use teal_core::{
     api::{
         Accepted, Action, AppView, CertificateView, DeploymentView, FindingView, KeyView, LogView, NewApp,
         NewToken, StatusView, TokenView, UserView, VariableView, WhoAmI,
+        image::{ImageBuildView, ImageCheckView, ImageDetails, ImageView},
     },
     id::DeploymentId,
+    image::Change,
     traffic::TrafficView,
 };
 
@@ -161,6 +163,41 @@ impl Client {
     /// Sends a test mail to whoever asks.
     pub(crate) fn test_mail(&self) -> Result<Accepted> {
         self.send("POST", "notify/test", &json!({}))
+    }
+
+    /// All versions of images.
+    pub(crate) fn images(&self) -> Result<Vec<ImageView>> {
+        self.get("images")
+    }
+
+    /// One version with its packages.
+    pub(crate) fn image(&self, version: &str) -> Result<ImageDetails> {
+        self.get(&format!("images/{}", segment(version)))
+    }
+
+    /// How one version differs from another.
+    pub(crate) fn image_diff(&self, version: &str, other: &str) -> Result<Vec<Change>> {
+        self.get(&format!("images/{}/diff/{}", segment(version), segment(other)))
+    }
+
+    /// Removes a version.
+    pub(crate) fn remove_image(&self, version: &str) -> Result<()> {
+        self.delete(&format!("images/{}", segment(version)))
+    }
+
+    /// Begins to build an image.
+    pub(crate) fn build_image(&self, name: &str) -> Result<ImageBuildView> {
+        self.send("POST", "images", &json!({ "name": name }))
+    }
+
+    /// How far the build of an image is, with what it said after so many lines.
+    pub(crate) fn image_build(&self, after: u64) -> Result<ImageBuildView> {
+        self.get(&format!("images/build?after={after}"))
+    }
+
+    /// What a rebuilt image would differ in.
+    pub(crate) fn check_image(&self, name: &str) -> Result<ImageCheckView> {
+        self.send("POST", "images/check", &json!({ "name": name }))
     }
 
     /// What the server's host can do.

@@ -9,6 +9,7 @@ pub(crate) mod deploy;
 pub(crate) mod doctor;
 pub(crate) mod domains;
 pub(crate) mod env;
+pub(crate) mod image;
 pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod login;

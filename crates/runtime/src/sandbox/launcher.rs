@@ -23,9 +23,6 @@ use teal_core::agent::{Launch, Launched, Link, MAX_FRAME, MAX_LAUNCH, body_lengt
 /// For one step of a launcher; far beyond what a busy machine needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The program, static, as `build.rs` made it.
-static AGENT: &[u8] = include_bytes!(env!("TEAL_AGENT"));
-
 /// The agent's program in sealed memory: it needs no file on disk, and nothing inside an instance can change it for the next.
 #[derive(Debug, Clone)]
 pub(super) struct Program {
@@ -47,7 +44,7 @@ impl Program {
         let fd =
             memfd_create("teal-agent", flags | executable).or_else(|_| memfd_create("teal-agent", flags))?;
         let mut file = File::from(fd);
-        file.write_all(AGENT)?;
+        file.write_all(crate::agent::PROGRAM)?;
         let seals = nix::fcntl::SealFlag::all().difference(nix::fcntl::SealFlag::F_SEAL_FUTURE_WRITE);
         nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_ADD_SEALS(seals))?;
         Ok(Self { file: Arc::new(file) })

@@ -11,6 +11,7 @@
 
 mod blocks;
 mod config;
+mod images;
 mod launcher;
 mod layer;
 mod operator;
@@ -112,6 +113,8 @@ pub(crate) struct Inner {
     program: launcher::Program,
     filters: Vec<Vec<u64>>,
     blocks: Mutex<()>,
+    /// One mounts or unmounts an image at a time.
+    images: Mutex<()>,
     counts: usage::Counts,
     busy: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -136,6 +139,7 @@ impl Sandbox {
             program: launcher::Program::load().map_err(|source| Error::Unusable { source })?,
             filters: seccomp::programs().map_err(Error::Architecture)?,
             blocks: Mutex::default(),
+            images: Mutex::default(),
             counts: usage::Counts::default(),
             busy: Mutex::default(),
             places,
@@ -157,9 +161,25 @@ impl Sandbox {
         if !matches!(self.list().await, Outcome::Done(left) if left.is_empty()) {
             return Ok(false);
         }
+        if let Err(error) = self.inner.release_images() {
+            tracing::warn!(%error, "images stay mounted; the next start finds them");
+        }
         self.inner.network.uninstall().await?;
         self.inner.cgroups.clone().remove_subtree()?;
         Ok(true)
+    }
+
+    /// Lets go of an image that no instance is to be started on any more.
+    ///
+    /// # Errors
+    /// If somebody on this host is in it.
+    pub async fn release_image(&self, version: &str) -> Result<(), String> {
+        let (inner, version) = (Arc::clone(&self.inner), version.to_owned());
+        let release = move || {
+            let what = format!("the image {version} could not be unmounted");
+            inner.release_image(&version).map_err(|error| Trouble::io(&what, error))
+        };
+        blocking(release).await.map_err(|trouble| trouble.to_string())
     }
 
     /// One call per instance at a time: effects on the same id never interleave.

@@ -30,8 +30,9 @@ const AUTHORITY_KEYS: [&str; 2] = ["cafile", "cert"];
 /// What marks a line that may hold a secret.
 const SECRETS: [&str; 7] = ["_auth", "token", "password", "passwd", "username", "secret", "client-cert"];
 
-/// The files that a sandbox gets besides the image's, by their path inside.
-pub(super) fn files(build: bool) -> BTreeMap<PathBuf, String> {
+/// The files that a sandbox gets besides the image's, by their path inside. The host's own system has its authorities already; an `image` does
+/// not know those that the operator added.
+pub(super) fn files(build: bool, image: bool) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     if build {
         files.extend(configuration());
@@ -40,7 +41,7 @@ pub(super) fn files(build: bool) -> BTreeMap<PathBuf, String> {
         files.extend(
             named
                 .into_iter()
-                .filter(|path| !inside(path))
+                .filter(|path| path.is_absolute() && (image || !inside(path)))
                 .filter_map(|path| Some((path.clone(), certificates(&path)?))),
         );
     }
@@ -104,7 +105,7 @@ fn variables() -> impl Iterator<Item = PathBuf> {
 
 /// Part of every sandbox already.
 fn inside(path: &Path) -> bool {
-    !path.is_absolute() || path.starts_with("/usr") || path.starts_with("/etc/ssl/certs")
+    path.starts_with("/usr") || path.starts_with("/etc/ssl/certs")
 }
 
 fn certificates(path: &Path) -> Option<String> {

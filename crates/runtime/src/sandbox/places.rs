@@ -14,7 +14,9 @@ impl Places {
     pub(super) fn make(data: PathBuf) -> io::Result<Self> {
         fs::create_dir_all(&data)?;
         let places = Self { data: data.canonicalize()? };
-        for directory in [places.instances(), places.staging(), places.logs(), places.network()] {
+        for directory in
+            [places.instances(), places.images(), places.staging(), places.logs(), places.network()]
+        {
             private(&directory)?;
         }
         Ok(places)
@@ -23,6 +25,11 @@ impl Places {
     /// The run directories of all instances.
     pub(super) fn instances(&self) -> PathBuf {
         self.data.join("run/instances")
+    }
+
+    /// Where images are mounted, each under its version.
+    pub(super) fn images(&self) -> PathBuf {
+        self.data.join("run/images")
     }
 
     /// What one instance has while it is there.

@@ -68,7 +68,7 @@ pub(super) fn launch(
         },
         layer,
         mounts: spec.mounts.iter().map(bind).collect(),
-        files: operator::files(spec.port.is_none()),
+        files: operator::files(spec.port.is_none(), spec.image.is_some()),
         shm_mib: spec.limits.memory_mib / 2,
         run: places.run(&spec.id),
         log: places.log_directory(&spec.id),

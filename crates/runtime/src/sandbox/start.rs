@@ -56,6 +56,7 @@ fn told(link: &network::Link) -> Link {
 impl Inner {
     /// Up to the point where the network can be attached.
     fn prepare(&self, wanted: &InstanceSpec) -> Result<(Record, super::launcher::Launcher), Trouble> {
+        let image = self.root_of(wanted.image.as_ref())?;
         let record = self.begin(wanted).map_err(|e| Trouble::io("the instance could not be recorded", e))?;
         let run = self.places.run(&wanted.id);
         let layer = self
@@ -66,7 +67,8 @@ impl Inner {
             .map_err(|e| Trouble::io("the log could not be prepared", e))?;
         spec::make_sources(wanted).map_err(|e| Trouble::io("a mounted directory could not be made", e))?;
         let group: Group = self.cgroups.create(&wanted.id, &wanted.limits).map_err(Trouble::cgroup)?;
-        let launch = spec::launch(self, wanted, record.block, layer, group.procs_files());
+        let mut launch = spec::launch(self, wanted, record.block, layer, group.procs_files());
+        launch.image = image;
         let launcher =
             self.program.launch(&launch).map_err(|e| Trouble::io("the sandbox could not be made", e))?;
         Ok((record, launcher))

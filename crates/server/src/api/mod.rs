@@ -8,6 +8,7 @@ mod apps;
 mod deployments;
 mod document;
 mod error;
+mod images;
 mod input;
 mod limiter;
 mod people;
@@ -103,6 +104,11 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::remove_token))
         .routes(routes!(people::keys, people::add_key))
         .routes(routes!(people::remove_key))
+        .routes(routes!(images::list, images::build))
+        .routes(routes!(images::progress))
+        .routes(routes!(images::check))
+        .routes(routes!(images::show, images::remove))
+        .routes(routes!(images::diff))
         .routes(routes!(people::test_mail))
         .routes(routes!(people::doctor));
     OpenApiRouter::with_openapi(document::preface()).nest("/api/v1", app.merge(server))

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::Config,
+    images::Images,
     log::Logs,
     release::{self, Releases},
 };
@@ -29,6 +30,8 @@ pub struct Builder<R> {
     pub(super) runtime: Arc<R>,
     pub(super) releases: Arc<Releases>,
     pub(super) logs: Logs,
+    /// What builds run on; `None`: the host's own system alone.
+    pub(super) images: Option<Images>,
     /// Dependency caches, a directory per app.
     pub(super) caches: PathBuf,
     /// The operator's variables for builds.
@@ -61,12 +64,19 @@ impl<R: Runtime> Builder<R> {
             runtime,
             releases,
             logs,
+            images: None,
             caches: config.data.join("cache"),
             operator,
             work: config.data.join("builds"),
             server,
             busy: Mutex::default(),
         }
+    }
+
+    /// The same, with images that builds may run on.
+    #[must_use]
+    pub fn on(self, images: Images) -> Self {
+        Self { images: Some(images), ..self }
     }
 
     /// Builds the commit, or goes on with its build, or finds what it gave.

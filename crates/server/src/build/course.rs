@@ -19,7 +19,7 @@ use crate::{
 };
 use std::{io, path::PathBuf, sync::Arc};
 use teal_core::{id::ReleaseId, time::Time};
-use teal_runtime::{Exit, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
+use teal_runtime::{Exit, Image, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
 
 /// A sandbox that disappears is replaced so often.
@@ -167,6 +167,12 @@ impl<R: Runtime> Course<'_, R> {
         }
     }
 
+    /// What the build runs on. A version that is gone does not come back.
+    fn image(&self) -> Result<Option<Image>, Stop> {
+        let found = self.builder.images.as_ref().map(|images| images.of(&self.job.image)).transpose();
+        found.map(Option::flatten).map_err(|error| Stop::Broke(error.to_string()))
+    }
+
     fn spec(&self, notes: &Notes) -> Result<InstanceSpec, Stop> {
         let (job, id) = (self.job, self.job.deployment.build());
         let source = match job.has("CC_CACHE_DEPENDENCIES") {
@@ -192,7 +198,7 @@ impl<R: Runtime> Course<'_, R> {
         Ok(InstanceSpec {
             id,
             app: job.app.clone(),
-            image: None,
+            image: self.image()?,
             tree: Tree::Working(tree::of(&self.home())),
             commands: notes.plan.build.clone(),
             workers: Vec::new(),

@@ -4,7 +4,7 @@ use super::detect::Variables;
 use crate::{
     appconfig::{AppConfig, Overrides},
     config::Config,
-    world::HOST_IMAGE,
+    images::HOST_IMAGE,
 };
 use std::path::PathBuf;
 use teal_core::{

@@ -7,7 +7,7 @@ use teal_core::{
     id::{AppId, DeploymentId, EnvironmentId},
     route::Colour,
 };
-use teal_runtime::{InstanceSpec, Limits, Mount, Tree};
+use teal_runtime::{Image, InstanceSpec, Limits, Mount, Tree};
 
 /// Where the directory with the `teal` binary is inside an instance that needs it. A runtime without mounts turns variables that name it.
 pub const STATIC_SERVER: &str = "/opt/teal";
@@ -31,6 +31,8 @@ pub struct Environment {
     pub variables: BTreeMap<String, String>,
     /// The second port that each instance listens on, for what is no HTTP.
     pub tcp_port: Option<u16>,
+    /// What each instance runs on; `None`: the host's own system.
+    pub image: Option<Image>,
     /// What each instance may use.
     pub limits: Limits,
     /// Addresses that requests come from.
@@ -67,7 +69,7 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
     InstanceSpec {
         id,
         app: environment.app.clone(),
-        image: None,
+        image: environment.image.clone(),
         tree: Tree::Sealed(release.tree.clone()),
         commands: run.commands(&environment.variables),
         workers: run.workers(&environment.variables),

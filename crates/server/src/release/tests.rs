@@ -218,6 +218,7 @@ fn an_environment_makes_a_release_run() {
             ("CC_WORKER_COMMAND".into(), "w".into()),
         ]),
         tcp_port: Some(5432),
+        image: None,
         limits: Limits { memory_mib: 512, cpu_milli: 1000, pids: 100, disk_mib: 100 },
         proxies: vec![],
         server: "/data/static-server".into(),

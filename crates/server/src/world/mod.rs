@@ -15,6 +15,7 @@ use crate::{
     build::builder::{Builder, Job},
     config::Config,
     crash::{self, Side},
+    images::Images,
     log::Logs,
     notify,
     platform::Changed,
@@ -45,6 +46,8 @@ pub struct World {
     pub releases: Arc<Releases>,
     /// Builds.
     pub builder: Arc<Builder<Any>>,
+    /// What instances run on.
+    pub images: Images,
     /// Logs of deployments.
     pub logs: Logs,
     /// The `teal` binary, parts of which instances may need.
@@ -56,9 +59,6 @@ pub struct World {
     /// Builds that may run at once.
     pub build_slots: Arc<Semaphore>,
 }
-
-/// The image version of the host's own `/usr`, until the platform builds images itself.
-pub const HOST_IMAGE: &str = "host";
 
 /// The wall clock.
 #[must_use]
@@ -101,6 +101,12 @@ impl engine::World for World {
 }
 
 impl World {
+    /// The image's version that whatever is built from now on is built and runs on.
+    #[must_use]
+    pub fn current_image(&self) -> String {
+        self.images.current()
+    }
+
     async fn effect(&self, rows: &Rows, step: &Step) -> Outcome {
         match step {
             Step::Route { route, .. } => match self.link.set(&rows.app.id, route.clone()).await {

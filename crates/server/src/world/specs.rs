@@ -33,6 +33,7 @@ impl World {
             }
             Err(error) => return Err(unknown("release", &error)),
         };
+        let image = self.images.of(&environment.image);
         let facts = release::Environment {
             id: environment.id.clone(),
             app: rows.app.id.clone(),
@@ -42,6 +43,7 @@ impl World {
             colour: environment.colour,
             variables,
             tcp_port: config.tcp_instance_port,
+            image: image.map_err(|error| broke(Stage::Start, &error.to_string()))?,
             limits: limits(&config),
             proxies: Vec::new(),
             server: self.builder.server().to_owned(),
