@@ -26,6 +26,8 @@ pub struct Options {
     pub config: String,
     /// Mail goes here instead of to a server of the host's own.
     pub smtp: Option<SocketAddr>,
+    /// A version of an image, built before: the server finds it as if it had built it.
+    pub image: Option<PathBuf>,
     /// The router speaks TLS, too, with a certificate for `shop.localhost`.
     pub secure: bool,
 }
@@ -64,6 +66,12 @@ impl Host {
             config += &certificate(directory.path())?;
         }
         fs::write(directory.path().join("server.toml"), config)?;
+        if let Some(image) = &options.image {
+            let images = directory.path().join("data/images");
+            fs::create_dir_all(&images)?;
+            let name = image.file_name().context("an image is a directory with its version's name")?;
+            std::os::unix::fs::symlink(image.canonicalize()?, images.join(name))?;
+        }
         let ready = directory.path().join("router.ready");
         let arguments = ["router", "--supervise", "--ready", path_text(&ready)?];
         let router = teal(directory.path(), "router.log", &arguments).spawn()?;
@@ -357,6 +365,10 @@ impl Drop for Host {
             eprintln!("could not clean up: {error:#}");
         }
         let _ = self.kill_server();
+        // A killed server leaves its images mounted for the next one.
+        for place in fs::read_dir(self.path().join("data/run/images")).into_iter().flatten().flatten() {
+            let _ = nix::mount::umount2(&place.path(), nix::mount::MntFlags::empty());
+        }
         let _ = kill(Pid::from_raw(self.router.id().cast_signed()), Signal::SIGTERM);
         if within(Duration::from_secs(40), "the router ends", || self.router.try_wait().ok().flatten())
             .is_err()

@@ -1,6 +1,6 @@
 //! What must hold before a change lands, in the order in which it fails fastest. One stage after another: two cores have nothing to spare.
 
-use crate::{mutants, packages, scan, tidy};
+use crate::{image, mutants, packages, scan, tidy};
 use anyhow::{Context, Result, bail};
 use std::{
     process::Command,
@@ -17,6 +17,7 @@ pub(crate) fn ci() -> Result<()> {
             cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"])
         }),
         ("build", &|| cargo(&["build", "--workspace", "--all-targets", "--locked"])),
+        ("image for the tests", &image::run),
         ("unit and simulation tests", &|| {
             cargo(&["test", "--workspace", "--exclude", "teal-e2e", "--locked", "--no-fail-fast"])
         }),
@@ -107,6 +108,9 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     let mut command = Command::new(cargo);
     if arguments[0] == "doc" {
         command.env("RUSTDOCFLAGS", "-D warnings");
+    }
+    if arguments[0] == "test" {
+        command.envs(image::built()?.map(|image| ("TEAL_IMAGE", image)));
     }
     let status = command.args(arguments).status()?;
     if status.success() { Ok(()) } else { bail!("cargo {} failed", arguments.join(" ")) }

@@ -4,6 +4,7 @@
 mod arrows;
 mod ci;
 mod fuzz;
+mod image;
 mod mutants;
 mod packages;
 mod scan;
@@ -11,7 +12,7 @@ mod tidy;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|figures|bench|soak
+const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|image|figures|bench|soak
   demo      installs what is missing, builds `teal` and runs `teal demo`; further arguments (--keep) are passed on
   ci        everything that must hold before a change lands; takes about 30 minutes on two cores
   tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
@@ -19,6 +20,7 @@ const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|
   fuzz      looks for bytes that break a check of what strangers send: fuzz TARGET [--minutes N]
   scan      the router's TLS as testssl.sh and sslyze see it
   packages  installs the Debian packages that the demo and the tests need (as root), or prints the line to run
+  image     builds the image that tests run on into target/images (as root), unless it is there, and prints where
   figures   push to live, Teal's share of it, flip, wake, memory: measured on this machine with released programs
   bench     the router beside nginx, haproxy and caddy; further arguments (--rounds, --only) are passed on
   soak      the simulation and the end-to-end tests with many more seeds and rounds";
@@ -33,6 +35,7 @@ fn main() -> Result<()> {
         Some("fuzz") => fuzz::run(),
         Some("scan") => scan::run(),
         Some("packages") => packages::install(),
+        Some("image") => image::run(),
         Some("figures") => ci::figures(),
         Some("bench") => ci::bench(),
         Some("soak") => ci::soak(),

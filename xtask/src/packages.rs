@@ -16,6 +16,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("make", "make"),
     ("openssl", "openssl"),
     ("pebble", "pebble"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mksquashfs", "squashfs-tools"),
+    ("lz4", "lz4"),
+    ("cpio", "cpio"),
 ];
 
 /// What the bench measures Teal against, and with.
@@ -76,7 +80,7 @@ fn missing(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
     programs.iter().filter(|(program, _)| !there(program)).map(|(_, package)| *package).collect()
 }
 
-fn is_root() -> Result<bool> {
+pub(crate) fn is_root() -> Result<bool> {
     let output = Command::new("id").arg("-u").output()?;
     Ok(output.stdout.trim_ascii() == b"0")
 }

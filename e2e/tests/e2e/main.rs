@@ -11,6 +11,7 @@ mod drain;
 mod edge;
 mod figures;
 mod first;
+mod image;
 mod leftovers;
 mod mail;
 mod newest;
