@@ -21,7 +21,7 @@ pub(super) async fn list(State(web): State<Web>) -> Result<Json<Vec<ImageView>>,
     Ok(Json(web.platform.image_list().await?))
 }
 
-/// Begins to build an image. One is built at a time.
+/// Begins to build an image, or follows the build of it that goes on. One is built at a time.
 #[utoipa::path(post, path = "/images", tag = "images", request_body = ImageRequest,
     responses((status = 202, body = ImageBuildView), (status = "default", body = ErrorView)))]
 pub(super) async fn build(

@@ -71,8 +71,8 @@ pub enum Error {
         free: u64,
     },
     /// One at a time.
-    #[error("an image is being built already: `teal image build` shows how far it is")]
-    Busy,
+    #[error("the image `{0}` is being built: wait until it is done")]
+    Busy(String),
     /// No such version.
     #[error(
         "there is no image `{0}` here any more: deploy the commit again, on the image that is current (`teal image list`)"
@@ -200,17 +200,17 @@ impl Images {
         })
     }
 
-    /// Begins to build an image; [`Self::story`] tells how far it is.
+    /// Begins to build an image, unless it is being built already; [`Self::story`] tells how far it is.
     ///
     /// # Errors
-    /// If there is no such recipe, programs are missing, or one is being built.
+    /// If there is no such recipe, programs are missing, or another one is being built.
     pub fn begin(&self, name: &str) -> Result<(), Error> {
         let recipe = named(name)?;
-        tool::check()?;
         let mut story = self.lock();
-        if story.as_ref().is_some_and(|story| story.end.is_none()) {
-            return Err(Error::Busy);
+        if let Some(other) = story.as_ref().filter(|story| story.end.is_none()) {
+            return if other.name == name { Ok(()) } else { Err(Error::Busy(other.name.clone())) };
         }
+        tool::check()?;
         *story = Some(Story::begin(name));
         drop(story);
         let images = self.clone();
@@ -334,5 +334,18 @@ mod tests {
         assert!(gone.contains("debian-12-a") && gone.contains("deploy the commit again"), "{gone}");
         assert!(images.remove("debian-12-a").is_err());
         assert!(images.begin("debian-1").is_err_and(|error| error.to_string().contains("debian-12")));
+    }
+
+    #[test]
+    fn whoever_asks_for_what_is_being_built_follows_it() {
+        let data = tempfile::tempdir().expect("a directory");
+        let images = Images::open(data.path(), "debian-12").expect("opened");
+        let mut story = Story::begin("debian-12");
+        story.say("half way");
+        *images.lock() = Some(story);
+        images.begin("debian-12").expect("joined");
+        assert_eq!(images.story().expect("told").lines, ["half way"]);
+        *images.lock() = Some(Story::begin("other"));
+        assert!(images.begin("debian-12").is_err_and(|error| error.to_string().contains("`other`")));
     }
 }
