@@ -123,7 +123,8 @@ fn is_same(name: &[u8], known: &[u8]) -> bool {
 
 /// It is `known` of the same length, with `_` for `-`.
 fn is_disguise(name: &[u8], known: &[u8]) -> bool {
-    let same = |(byte, known): (&u8, &u8)| byte.to_ascii_lowercase() == *known || (*byte, *known) == (b'_', b'-');
+    let same =
+        |(byte, known): (&u8, &u8)| byte.to_ascii_lowercase() == *known || (*byte, *known) == (b'_', b'-');
     name.iter().zip(known).all(same)
 }
 
@@ -146,13 +147,16 @@ mod tests {
 
     #[test]
     fn one_other_character_anywhere_makes_it_another_name() {
-        let known = (0..32).flat_map(|length| (b'a'..=b'z').filter_map(move |first| Name::candidate(length, first)));
+        let known =
+            (0..32).flat_map(|length| (b'a'..=b'z').filter_map(move |first| Name::candidate(length, first)));
         let mut count = 0;
         for (text, name) in known {
             let text = std::str::from_utf8(text).expect("ASCII");
             assert_eq!((Name::of(text), Name::of(&text.to_ascii_uppercase())), (name, name), "{text}");
             for (place, old) in text.bytes().enumerate() {
-                for byte in (0..0x80).filter(|byte| crate::text::is_token(*byte) && !byte.eq_ignore_ascii_case(&old)) {
+                for byte in
+                    (0..0x80).filter(|byte| crate::text::is_token(*byte) && !byte.eq_ignore_ascii_case(&old))
+                {
                     let mut other = text.as_bytes().to_vec();
                     other[place] = byte;
                     let other = String::from_utf8(other).expect("ASCII");
