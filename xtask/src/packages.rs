@@ -20,6 +20,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mksquashfs", "squashfs-tools"),
     ("lz4", "lz4"),
     ("cpio", "cpio"),
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("zstd", "zstd"),
 ];
 
 /// What the bench measures Teal against, and with.

@@ -88,6 +88,14 @@ pub(crate) fn new_session_keyring() -> io::Result<()> {
 
 /// Keeps only the capabilities of the bit mask `keep`, in every set of this process, for good.
 pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
+    bound_capabilities(keep)?;
+    // SAFETY: plain numbers.
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }.into())?;
+    set_capabilities(keep)
+}
+
+/// Nothing that this process executes can ever have more than the bit mask `keep`. Only root can do this: what it becomes afterwards has none.
+pub(crate) fn bound_capabilities(keep: u64) -> io::Result<()> {
     for capability in 0..64 {
         if keep & (1 << capability) != 0 {
             continue;
@@ -102,9 +110,7 @@ pub(crate) fn keep_capabilities(keep: u64) -> io::Result<()> {
             return Err(error);
         }
     }
-    // SAFETY: plain numbers.
-    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) }.into())?;
-    set_capabilities(keep)
+    Ok(())
 }
 
 fn set_capabilities(keep: u64) -> io::Result<()> {

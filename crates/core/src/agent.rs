@@ -167,6 +167,15 @@ pub enum Request {
         /// Whether they shall run.
         run: bool,
     },
+    /// Of a virtual machine that is about to sleep: let nothing but yourself run. Answered by [`Reply::Resting`] when all stands still.
+    Rest,
+    /// Of a virtual machine that slept: set the clock, take the entropy, and only then let the app run. Answered by [`Reply::Awake`].
+    Wake {
+        /// The time, in nanoseconds since the Unix epoch.
+        now_ns: u64,
+        /// What no other wake was given.
+        seed: crate::machine::Seed,
+    },
 }
 
 /// What an agent answers.
@@ -190,6 +199,10 @@ pub enum Reply {
         /// Workers that run.
         running: u32,
     },
+    /// To [`Request::Rest`].
+    Resting,
+    /// To [`Request::Wake`].
+    Awake,
     /// The agent will not do it.
     Refused {
         /// Why, in a sentence.
@@ -217,6 +230,9 @@ pub enum Phase {
         stage: String,
         /// Its exit code; 128 + n for signal n.
         code: i32,
+        /// The machine's kernel ended it for its memory limit. A sandbox's agent does not know; the host does.
+        #[serde(default)]
+        out_of_memory: bool,
     },
 }
 

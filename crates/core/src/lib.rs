@@ -14,6 +14,7 @@ pub mod engine;
 pub mod histogram;
 pub mod id;
 pub mod image;
+pub mod machine;
 pub mod metrics;
 pub mod route;
 pub mod time;

@@ -290,6 +290,10 @@ impl Runtime for Fake {
         self.perform(Call::Sleep, Some(id), async { self.with(id, |instance| instance.freeze(true)) }).await
     }
 
+    async fn save(&self, _: &InstanceId) -> Outcome<()> {
+        Outcome::Broke(Failure { message: "a made-up instance has no memory that could be saved".to_owned() })
+    }
+
     async fn wake(&self, id: &InstanceId) -> Outcome<Inspection> {
         let wake = |instance: &mut Instance| {
             instance.freeze(false);

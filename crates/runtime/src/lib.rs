@@ -1,4 +1,4 @@
-//! "Run this release under this id": the one trait behind which sandboxes, processes and (later) virtual machines stand.
+//! "Run this release under this id": the one trait behind which virtual machines, sandboxes and processes stand.
 //!
 //! Every call is idempotent and keyed by an [`InstanceId`] chosen beforehand. Instances outlive the server that started them and are found again
 //! by [`Runtime::list`]. Nothing here decides *whether* something should run; it only makes it so. This is the only crate where `unsafe` is allowed.
@@ -9,9 +9,11 @@ pub mod cgroup;
 mod dns;
 pub mod doctor;
 pub mod fake;
+mod holds;
 pub mod network;
 pub mod process;
 pub mod sandbox;
+pub mod vm;
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
@@ -151,7 +153,7 @@ pub enum State {
         /// All listening sockets of the app, as seen from inside.
         listening: Vec<SocketAddr>,
     },
-    /// Frozen: it holds memory and uses no CPU.
+    /// Asleep: it uses no CPU. It holds memory, unless that is on disk ([`Runtime::save`]).
     Frozen,
     /// It ended by itself, or a command failed.
     Exited(Exit),
@@ -179,7 +181,10 @@ pub trait Runtime: Send + Sync {
     fn inspect(&self, id: &InstanceId) -> impl Future<Output = Outcome<Inspection>> + Send;
     /// Freezes it. `Broke` if it is not there any more.
     fn sleep(&self, id: &InstanceId) -> impl Future<Output = Outcome<()>> + Send;
-    /// Thaws it and waits until its agent answers. `Broke` if it is not there any more.
+    /// Moves the memory of a sleeper to disk, so that it holds none. Idempotent. `Broke` where that cannot be, or if it does not sleep.
+    fn save(&self, id: &InstanceId) -> impl Future<Output = Outcome<()>> + Send;
+    /// Lets a sleeper go on, wherever its memory is, and waits until its agent answers. `Broke` if it is not there any more, or if what was saved
+    /// cannot be trusted: then it has to be started from its release.
     fn wake(&self, id: &InstanceId) -> impl Future<Output = Outcome<Inspection>> + Send;
     /// Thaws if frozen, SIGTERM to the app, SIGKILL at the deadline, then as [`Runtime::remove`].
     fn stop(&self, id: &InstanceId, deadline: Duration) -> impl Future<Output = Outcome<()>> + Send;

@@ -39,6 +39,9 @@ pub struct AppConfig {
     pub upgraded_s: u64,
     /// When the old version goes from asleep to off, in seconds since it was replaced.
     pub off_after_s: u64,
+    /// When the old version's memory goes to disk, in seconds since it was replaced. Without it: after two minutes in virtual machines; never
+    /// elsewhere, where there is no memory that could be saved alone: there it is turned off instead.
+    pub disk_after_s: Option<u64>,
     /// The longest build, in seconds.
     pub build_deadline_s: u64,
     /// The longest start, from the first instance to the last good probe, in seconds.
@@ -97,6 +100,7 @@ impl Default for AppConfig {
             drain_s: machine.drain_ms / SECOND,
             upgraded_s: machine.upgraded_ms / SECOND,
             off_after_s: machine.off_after_ms / SECOND,
+            disk_after_s: None,
             build_deadline_s: machine.build_ms / SECOND,
             start_deadline_s: machine.start_ms / SECOND,
             good_probes: machine.good_probes,
@@ -140,6 +144,7 @@ impl AppConfig {
             ("drain_s", self.drain_s, 0, DAY),
             ("upgraded_s", self.upgraded_s, 0, DAY),
             ("off_after_s", self.off_after_s, 0, 365 * DAY),
+            ("disk_after_s", self.disk_after_s.unwrap_or(0), 0, 365 * DAY),
             ("build_deadline_s", self.build_deadline_s, 1, DAY),
             ("start_deadline_s", self.start_deadline_s, 1, DAY),
             ("good_probes", u64::from(self.good_probes), 1, 100),
@@ -174,6 +179,7 @@ impl AppConfig {
             bake_ms: self.bake_s * SECOND,
             drain_ms: self.drain_s * SECOND,
             upgraded_ms: self.upgraded_s * SECOND,
+            disk_after_ms: self.disk_after_s.map(|seconds| seconds * SECOND),
             off_after_ms: self.off_after_s * SECOND,
             build_ms: self.build_deadline_s * SECOND,
             start_ms: self.start_deadline_s * SECOND,

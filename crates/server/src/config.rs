@@ -49,11 +49,14 @@ pub struct Config {
     pub tcp_ports: Option<PortRange>,
     /// The router's control socket; default: `router.sock` in `data`.
     pub router_control: Option<PathBuf>,
-    /// `auto` (sandbox where it works, else process), `sandbox` or `process`.
+    /// `auto` (virtual machines where KVM is proven and there is an image, else sandboxes where they work, else processes), `vm`, `sandbox` or
+    /// `process`.
     pub runtime: String,
     /// What new deployments are built and run on: `host` (this host's own `/usr`) or an image of that name, such as `debian-12`, in its newest
     /// version. While none was built it is the host's own system, too.
     pub image: String,
+    /// What executes virtual machines: `auto` (KVM where a real boot proves it, else emulation), `kvm` (or refuse to start) or `tcg` (emulation).
+    pub acceleration: String,
     /// The address pool of instances.
     pub pool: String,
     /// Private address ranges that builds may reach nevertheless (a package mirror), as CIDR.
@@ -160,6 +163,7 @@ impl Default for Config {
             router_control: None,
             runtime: "auto".into(),
             image: HOST_IMAGE.into(),
+            acceleration: "auto".into(),
             pool: "10.177.0.0/16".into(),
             egress_allow: Vec::new(),
             build_environment: Vec::new(),

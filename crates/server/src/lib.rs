@@ -23,6 +23,7 @@ pub mod portrange;
 pub mod probe;
 pub mod release;
 pub mod routerlink;
+mod runtime;
 pub mod secrets;
 mod serve;
 mod start;

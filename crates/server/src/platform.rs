@@ -11,6 +11,7 @@ mod traffic;
 mod views;
 
 use crate::{
+    appconfig::AppConfig,
     config::Config,
     driver::Driver,
     log::Logs,
@@ -23,11 +24,15 @@ use std::{
 };
 use teal_core::{
     api::{Accepted, Action, FindingView},
-    deploy::{Act, Cause, Commit, Rejection, Request, Rows},
+    deploy::{Act, Cause, Commit, Rejection, Request, Rows, Settings},
     engine,
     id::{AppId, DeploymentId},
 };
 use tokio::sync::broadcast;
+
+/// When a sleeper's memory goes to disk where it can, in milliseconds since it was replaced, unless its app says otherwise: by then a wish to go
+/// back has mostly been felt.
+const DISK_AFTER_MS: u64 = 120_000;
 
 /// Who asks, and by which way: the activity shows both.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -303,6 +308,14 @@ impl Platform {
         })
     }
 
+    /// What the machine needs of an app's settings, for the runtime that runs it.
+    fn machine_settings(&self, config: &AppConfig) -> Settings {
+        let (runtime, mut settings) = (&self.inner.world.runtime, config.machine());
+        settings.start_ms *= u64::from(runtime.slowness());
+        settings.disk_after_ms = settings.disk_after_ms.or(runtime.saves().then_some(DISK_AFTER_MS));
+        settings
+    }
+
     /// What this host can do, with remedies.
     ///
     /// # Errors
@@ -317,6 +330,11 @@ impl Platform {
             remedy: f.remedy,
         };
         let mut views: Vec<FindingView> = found.into_iter().map(view).collect();
+        if let Some(detail) = self.inner.world.runtime.acceleration() {
+            // What was tried says more than a device file.
+            let kvm = views.iter_mut().filter(|view| view.name == "kvm");
+            kvm.for_each(|view| view.detail.clone_from(&detail));
+        }
         views.push(self.router_finding().await);
         views.extend(self.image_finding());
         Ok(views)

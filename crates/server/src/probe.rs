@@ -7,7 +7,7 @@ use hyper_util::rt::TokioIo;
 use std::{fmt, net::SocketAddr, time::Duration};
 use tokio::{net::TcpStream, time::Instant};
 
-/// How long one probe may take in all, body included.
+/// How long one probe may take in all, body included, where nothing slows the app down.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 /// More of a body than this is not read; the probe is then good as far as it goes.
 const MAX_BODY: usize = 1024 * 1024;
@@ -80,12 +80,12 @@ impl fmt::Display for Probe {
     }
 }
 
-/// Probes once.
-pub async fn probe(address: SocketAddr, host: &str, path: &str) -> Probe {
+/// Probes once; it is broken if it takes longer than `patience`.
+pub async fn probe(address: SocketAddr, host: &str, path: &str, patience: Duration) -> Probe {
     let begin = Instant::now();
-    let finding = match tokio::time::timeout(PATIENCE, get(address, host, path)).await {
+    let finding = match tokio::time::timeout(patience, get(address, host, path)).await {
         Ok(finding) => finding,
-        Err(_) => Finding::Broken(format!("did not answer completely within {} s", PATIENCE.as_secs())),
+        Err(_) => Finding::Broken(format!("did not answer completely within {} s", patience.as_secs())),
     };
     let elapsed_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     Probe { path: path.to_owned(), elapsed_ms, finding }
@@ -157,7 +157,7 @@ mod tests {
             let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut [0; 1024]).await;
             stream.write_all(bytes).await.expect("writes");
         });
-        probe(address, "app.localhost", "/p").await
+        probe(address, "app.localhost", "/p", PATIENCE).await
     }
 
     #[tokio::test]
@@ -173,7 +173,7 @@ mod tests {
         assert!(empty.to_string().contains("gave no answer"), "{empty}");
         let short = answer(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nabc").await;
         assert!(short.to_string().contains("broke off"), "{short}");
-        let closed = probe("127.0.0.1:1".parse().expect("address"), "a", "/").await;
+        let closed = probe("127.0.0.1:1".parse().expect("address"), "a", "/", PATIENCE).await;
         assert_eq!(closed.finding, Finding::NotListening);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("bound");

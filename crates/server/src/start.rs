@@ -14,6 +14,7 @@ use crate::{
     platform::Platform,
     release::{self, Releases},
     routerlink::RouterLink,
+    runtime,
     secrets::{self, Key},
     serve::serve,
     store::{self, Store},
@@ -28,11 +29,7 @@ use std::{
     sync::Arc,
 };
 use teal_core::api::UserView;
-use teal_runtime::{
-    any::Any,
-    process::{self, Process},
-    sandbox::{self, Sandbox},
-};
+use teal_runtime::any::Any;
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, broadcast},
@@ -122,7 +119,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     config.listen = local;
     let store = Store::open(&config.data.join("teal.sqlite"), Key::open(&config.data.join("teal.key"))?)?;
     let admin_token = first_user(&store, &config.data).await?;
-    let (runtime, warnings) = open_runtime(&config).await?;
+    let (runtime, warnings) = runtime::open(&config).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
 
     let config = Arc::new(config);
@@ -149,7 +146,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
         pid: std::process::id(),
         http: local,
         ssh: ssh_address,
-        runtime: world.runtime.name().into(),
+        runtime: world.runtime.described().into(),
         admin_token,
     };
     if let Some(ssh) = ssh {
@@ -159,7 +156,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     ready(&facts);
     let routes = api::router(platform).merge(git.http());
     serve_until_told(http, routes).await;
-    leave(&world.runtime).await;
+    runtime::leave(&world.runtime).await;
     Ok(())
 }
 
@@ -172,12 +169,7 @@ fn check(config: &Config) -> Result<(), Error> {
         );
         return Err(Error::Config(message));
     }
-    if !["auto", "sandbox", "process"].contains(&config.runtime.as_str()) {
-        return Err(Error::Config(format!(
-            "`runtime = \"{}\"` is not one of auto, sandbox, process",
-            config.runtime
-        )));
-    }
+    runtime::check(config).map_err(Error::Config)?;
     certificates::check(config).map_err(Error::Config)
 }
 
@@ -209,56 +201,6 @@ async fn first_user(store: &Store, data: &Path) -> Result<Option<PathBuf>, Error
     store.set_user(UserView { name: ADMIN.into(), email: None }).await?;
     store.add_token("t-admin".into(), "first start".into(), ADMIN.into(), &secret, now()).await?;
     Ok(Some(path))
-}
-
-/// The runtime that the configuration asks for, and what users ought to know about it. What `auto` once chose stays: instances of one
-/// runtime cannot be found by the other, so a host that is in trouble for a moment must not cost production.
-async fn open_runtime(config: &Config) -> Result<(Any, Vec<String>), Error> {
-    let path = config.data.join("runtime");
-    let chosen = fs::read_to_string(&path).ok().filter(|_| config.runtime == "auto");
-    let wanted = chosen.as_deref().map_or(config.runtime.as_str(), str::trim);
-    let sandbox = match wanted {
-        "process" if chosen.is_some() => Err("it was chosen at the first start".into()),
-        "process" => Err("the configuration says `process`".into()),
-        _ => open_sandbox(config).await,
-    };
-    let (runtime, warnings) = match sandbox {
-        Ok(sandbox) => (Any::Sandbox(sandbox), Vec::new()),
-        Err(why) if wanted == "sandbox" => return Err(Error::Runtime { name: "sandbox".into(), why }),
-        Err(why) => (Any::Process(open_processes(config)?), vec![unprotected(&why)]),
-    };
-    let unusable = |source| Error::Data { path: path.clone(), source };
-    secrets::write_private(&path, runtime.name().as_bytes()).map_err(unusable)?;
-    Ok((runtime, warnings))
-}
-
-fn open_processes(config: &Config) -> Result<Process, Error> {
-    let process = Process::open(process::Config::new(config.data.clone()));
-    process.map_err(|error| Error::Runtime { name: "process".into(), why: error.to_string() })
-}
-
-fn unprotected(why: &str) -> String {
-    format!(
-        "instances run without isolation (runtime `process`): {why}; do not serve strangers' code. Set `runtime = \"sandbox\"` to have it isolated or refused"
-    )
-}
-
-/// Opening it installs rules and looks at the host: work for a blocking thread.
-async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
-    let mut options = sandbox::Config::new(config.data.clone());
-    options.pool.clone_from(&config.pool);
-    options.egress_allow.clone_from(&config.egress_allow);
-    let opened = tokio::task::spawn_blocking(move || Sandbox::open(options)).await;
-    opened.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
-}
-
-/// Takes this server's rules and groups off the host, if no instance needs them any more.
-async fn leave(runtime: &Any) {
-    if let Any::Sandbox(sandbox) = runtime
-        && let Err(error) = sandbox.leave().await
-    {
-        tracing::warn!(%error, "the host's network rules stay; the next start takes them over");
-    }
 }
 
 pub(crate) async fn world(

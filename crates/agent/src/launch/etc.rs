@@ -71,7 +71,8 @@ pub(crate) fn write_resolver(link: &Link) -> Result<(), Error> {
     fs::write("/etc/resolv.conf", text).doing("write /etc/resolv.conf")
 }
 
-fn synthesised(hostname: &str) -> [(&'static str, String); 7] {
+/// The files that every instance has, whatever its image.
+pub(crate) fn synthesised(hostname: &str) -> [(&'static str, String); 7] {
     let passwd = format!(
         "root:x:0:0:root:/:/usr/sbin/nologin\n\
          app:x:{APP_USER}:{APP_USER}:app:/app:/bin/bash\n\

@@ -4,20 +4,22 @@
 //! the app becomes inside, it has no privilege over its mounts, its network or its process tree. The order is the safety: nothing
 //! on the host is touched after the root was pivoted, and nothing of the app's is looked at before.
 
-mod dev;
-mod etc;
+pub(crate) mod dev;
+pub(crate) mod etc;
 mod identity;
 mod layer;
 mod loopdev;
-mod mounts;
+pub(crate) mod mounts;
 mod namespaces;
-mod privileges;
-mod proc;
+pub(crate) mod privileges;
+pub(crate) mod proc;
 mod root;
 
 use crate::{
     error::{Doing, Error},
-    frame, pid1, sys,
+    frame,
+    pid1::{self, Surroundings, channel::Channel, clients::Clients, log::Log},
+    sys,
 };
 use nix::unistd::{ForkResult, Pid, fork};
 use std::{
@@ -75,7 +77,7 @@ fn launch() -> Result<Forked, Error> {
     let ids = identity::Identities::new(launch.block)?;
     let log = File::open(&launch.log).doing("open the log directory")?;
     let null = File::options().read(true).write(true).open("/dev/null").doing("open /dev/null")?;
-    let listener = listen(&launch.run)?;
+    let listener = listen(&launch.run, SOCKET_NAME)?;
     namespaces::enter(&launch.hostname)?;
     tell(&Launched::Namespaces)?;
     root::build(&launch, &ids)?;
@@ -101,9 +103,9 @@ fn detach(launch: &Launch) -> Result<(), Error> {
 }
 
 /// The socket is bound through a descriptor of its directory: the path may be longer than a socket address.
-fn listen(run: &Path) -> Result<UnixListener, Error> {
+pub(crate) fn listen(run: &Path, name: &str) -> Result<UnixListener, Error> {
     let directory = File::open(run).doing("open the run directory")?;
-    let path = format!("/proc/self/fd/{}/{SOCKET_NAME}", directory.as_raw_fd());
+    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
     match fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e).doing("remove an old agent socket")?,
         _ => {}
@@ -148,11 +150,22 @@ fn agent(launch: Launch, kept: Kept, mut report: File) -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let ready = || report.write_all(b".").map(|()| drop(report));
+    let ready = |_: &mut dyn Channel| report.write_all(b".").map(|()| drop(report));
     // Nothing of the host stays open but the log's directory and the socket.
     let Kept { identity, listener, log, null } = kept;
     drop((identity, null));
-    pid1::run(launch.program, listener, log, ready)
+    let surroundings = || -> io::Result<Surroundings> {
+        Ok(Surroundings {
+            channel: Box::new(Clients::new(listener)?),
+            log: Box::new(Log::open(log)?),
+            machine: None,
+        })
+    };
+    // Nobody is left to hear an error: without its agent the instance ends, which the runtime sees.
+    match surroundings().and_then(|surroundings| pid1::run(launch.program, surroundings, ready)) {
+        Ok(never) => match never {},
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 /// The child's part: what needs its process namespace, then the end of all privileges.

@@ -1,5 +1,6 @@
 //! The agent's socket: few clients, bounded frames, never waited for.
 
+use crate::pid1::channel::Channel;
 use std::{
     io::{self, Read, Write},
     os::{
@@ -36,17 +37,12 @@ impl Clients {
     }
 
     /// The listening socket.
-    pub(crate) fn listener(&self) -> BorrowedFd<'_> {
+    fn listener(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    /// Those who are connected, in the order that [`Clients::requests`] counts them.
-    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.all.iter().map(|client| client.stream.as_fd())
-    }
-
     /// Takes who knocks.
-    pub(crate) fn accept(&mut self) {
+    fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
             if stream.set_nonblocking(true).is_err() {
                 continue;
@@ -58,19 +54,29 @@ impl Clients {
             self.all.push(Client { id: self.next, stream, received: Vec::new(), open: true });
         }
     }
+}
 
-    /// What the clients whose place in [`Clients::descriptors`] is `true` in `ready` ask.
-    pub(crate) fn requests(&mut self, ready: &[bool]) -> Vec<(u64, Request)> {
+impl Channel for Clients {
+    /// The listening socket, then those who are connected.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let all = self.all.iter().map(|client| client.stream.as_fd());
+        std::iter::once(self.listener()).chain(all).collect()
+    }
+
+    fn requests(&mut self, ready: &[bool]) -> Vec<(u64, Request)> {
         let mut requests = Vec::new();
-        for (client, _) in self.all.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
+        for (client, _) in self.all.iter_mut().zip(ready.iter().skip(1)).filter(|(_, ready)| **ready) {
             client.receive(&mut requests);
         }
         self.all.retain(|client| client.open);
+        if ready.first() == Some(&true) {
+            self.accept();
+        }
         requests
     }
 
-    /// Answers a client; one that has gone or does not read is closed.
-    pub(crate) fn answer(&mut self, id: u64, reply: &Reply) {
+    /// One that has gone or does not read is closed.
+    fn answer(&mut self, id: u64, reply: &Reply) {
         let Some(client) = self.all.iter_mut().find(|client| client.id == id) else { return };
         // A socket's buffer takes a whole frame: who has not read the last answers is broken.
         let sent =

@@ -1,5 +1,6 @@
 //! The instance's log: one file of bounded size and its predecessor, in a directory that was opened on the host.
 
+use crate::pid1::channel::Sink;
 use nix::fcntl::{OFlag, openat, renameat};
 use std::{
     fs::File,
@@ -23,8 +24,17 @@ impl Log {
         Ok(Self { directory, file, size })
     }
 
-    /// Appends whole lines; they are lost if the host's disk is full, for the app must go on.
-    pub(crate) fn append(&mut self, lines: &[u8]) {
+    fn rotate(&mut self) -> io::Result<()> {
+        renameat(&self.directory, LOG_NAME, &self.directory, format!("{LOG_NAME}.1").as_str())?;
+        self.file = open(&self.directory)?;
+        self.size = 0;
+        Ok(())
+    }
+}
+
+impl Sink for Log {
+    /// They are lost if the host's disk is full.
+    fn append(&mut self, lines: &[u8]) {
         if self.size + lines.len() as u64 > MAX_LOG && self.size > 0 {
             // If the host refuses, the old file grows on for now; the next append tries again.
             let _ = self.rotate();
@@ -32,13 +42,6 @@ impl Log {
         if self.file.write_all(lines).is_ok() {
             self.size += lines.len() as u64;
         }
-    }
-
-    fn rotate(&mut self) -> io::Result<()> {
-        renameat(&self.directory, LOG_NAME, &self.directory, format!("{LOG_NAME}.1").as_str())?;
-        self.file = open(&self.directory)?;
-        self.size = 0;
-        Ok(())
     }
 }
 

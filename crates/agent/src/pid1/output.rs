@@ -2,7 +2,7 @@
 //!
 //! Nothing here can make the app wait for long, and nothing that it writes can make the agent grow: one unfinished line per pipe is kept.
 
-use crate::pid1::{budget::Budget, log::Log};
+use crate::pid1::{budget::Budget, channel::Sink};
 use nix::{errno::Errno, fcntl::OFlag, unistd};
 use std::{
     borrow::Cow,
@@ -30,17 +30,16 @@ struct Pipe {
 }
 
 /// All pipes, and the log that they end in.
-#[derive(Debug)]
 pub(crate) struct Outputs {
     pipes: Vec<Pipe>,
-    log: Log,
+    log: Box<dyn Sink>,
     budget: Budget,
     dropped: u64,
 }
 
 impl Outputs {
     /// Without pipes yet.
-    pub(crate) fn new(log: Log, now: Instant) -> Self {
+    pub(crate) fn new(log: Box<dyn Sink>, now: Instant) -> Self {
         Self { pipes: Vec::new(), log, budget: Budget::new(now), dropped: 0 }
     }
 
@@ -90,7 +89,8 @@ impl Outputs {
         Ok(to)
     }
 
-    fn store(&mut self, lines: Vec<LogLine>) {
+    /// Writes what fits the budget.
+    pub(crate) fn store(&mut self, lines: Vec<LogLine>) {
         let now = Instant::now();
         let mut batch = Vec::new();
         for line in lines {
@@ -190,7 +190,8 @@ fn line(stage: &str, error: bool, text: &[u8]) -> LogLine {
     LogLine { at: now_ms(), stage: stage.to_owned(), error, text: text.into_owned() }
 }
 
-fn now_ms() -> u64 {
+/// The time, as logs have it.
+pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))

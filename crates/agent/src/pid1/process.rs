@@ -7,10 +7,12 @@ use nix::{
 };
 use std::{
     collections::BTreeMap,
-    io,
+    fs::File,
+    io::{self, Write},
     os::{fd::OwnedFd, unix::process::CommandExt},
     path::Path,
     process::{Command, Stdio},
+    sync::OnceLock,
 };
 use teal_core::agent::APP_USER;
 
@@ -31,6 +33,15 @@ pub(crate) fn start(
     Ok(child.id().cast_signed())
 }
 
+/// Where an app's processes enter their group, in a virtual machine: writing `0` moves whoever writes.
+static GROUP: OnceLock<File> = OnceLock::new();
+
+/// From now on, whatever [`start`] starts is in this group.
+pub(crate) fn confine_to(group: File) {
+    // Set once, by the first process of a machine, before anything is started.
+    let _ = GROUP.set(group);
+}
+
 /// In the child: what the agent may and the app may not ends here.
 fn become_app() -> io::Result<()> {
     setsid()?;
@@ -38,6 +49,9 @@ fn become_app() -> io::Result<()> {
     sys::set_dumpable(true)?;
     // Whatever the server's own score: for want of memory the app goes first, never its agent.
     std::fs::write("/proc/self/oom_score_adj", b"300")?;
+    if let Some(mut group) = GROUP.get() {
+        group.write_all(b"0")?;
+    }
     let (user, group) = (Uid::from_raw(APP_USER), Gid::from_raw(APP_USER));
     setresgid(group, group, group)?;
     setresuid(user, user, user)?;

@@ -1,9 +1,9 @@
 //! The agent's one loop: commands one after another, workers, orphans, signals, requests.
 
 use crate::pid1::{
-    clients::Clients,
+    Surroundings,
+    channel::{Channel, Machine},
     listening,
-    log::Log,
     output::Outputs,
     process,
     workers::{Workers, signal_all},
@@ -20,9 +20,8 @@ use nix::{
 };
 use std::{
     convert::Infallible,
-    fs::File,
     io,
-    os::{fd::AsFd, unix::net::UnixListener},
+    os::fd::AsFd,
     time::{Duration, Instant},
 };
 use teal_core::agent::{Phase, Program, Reply, Request};
@@ -55,7 +54,6 @@ enum Awaits {
 }
 
 /// The agent's state.
-#[derive(Debug)]
 pub(crate) struct Supervisor {
     program: Program,
     current: Current,
@@ -64,7 +62,8 @@ pub(crate) struct Supervisor {
     stop: Option<Stop>,
     childless: bool,
     outputs: Outputs,
-    clients: Clients,
+    channel: Box<dyn Channel>,
+    machine: Option<Box<dyn Machine>>,
     waiting: Vec<(u64, Awaits)>,
     signals: SignalFd,
 }
@@ -72,14 +71,13 @@ pub(crate) struct Supervisor {
 /// What `poll` found.
 struct Ready {
     signals: bool,
-    listener: bool,
-    clients: Vec<bool>,
+    channel: Vec<bool>,
     outputs: Vec<bool>,
 }
 
 impl Supervisor {
     /// Everything is prepared; nothing runs yet.
-    pub(crate) fn new(program: Program, listener: UnixListener, log: File) -> io::Result<Self> {
+    pub(crate) fn new(program: Program, surroundings: Surroundings) -> io::Result<Self> {
         let mut set = SigSet::empty();
         set.add(Signal::SIGCHLD);
         set.add(Signal::SIGTERM);
@@ -93,11 +91,17 @@ impl Supervisor {
             workers_wanted: false,
             stop: None,
             childless: true,
-            outputs: Outputs::new(Log::open(log)?, Instant::now()),
-            clients: Clients::new(listener)?,
+            outputs: Outputs::new(surroundings.log, Instant::now()),
+            channel: surroundings.channel,
+            machine: surroundings.machine,
             waiting: Vec::new(),
             signals,
         })
+    }
+
+    /// Who asks.
+    pub(crate) fn channel(&mut self) -> &mut dyn Channel {
+        self.channel.as_mut()
     }
 
     /// Runs the commands and serves for ever.
@@ -111,23 +115,17 @@ impl Supervisor {
             }
             self.reap();
             self.tick(Instant::now());
-            for (client, request) in self.clients.requests(&ready.clients) {
+            for (client, request) in self.channel.requests(&ready.channel) {
                 self.serve(client, &request);
-            }
-            if ready.listener {
-                self.clients.accept();
             }
             self.answer_waiting();
         }
     }
 
     fn wait(&self) -> io::Result<Ready> {
-        let mut polled = vec![
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.clients.listener(), PollFlags::POLLIN),
-        ];
-        polled.extend(self.clients.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-        let clients = polled.len();
+        let mut polled = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
+        polled.extend(self.channel.descriptors().into_iter().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        let channel = polled.len();
         polled.extend(self.outputs.descriptors().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         match poll(&mut polled, self.timeout()) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -137,9 +135,8 @@ impl Supervisor {
         let ready: Vec<bool> = polled.iter().map(|fd| fd.revents().is_some_and(|r| !r.is_empty())).collect();
         Ok(Ready {
             signals: ready[0],
-            listener: ready[1],
-            clients: ready[2..clients].to_vec(),
-            outputs: ready[clients..].to_vec(),
+            channel: ready[1..channel].to_vec(),
+            outputs: ready[channel..].to_vec(),
         })
     }
 
@@ -263,7 +260,7 @@ impl Supervisor {
         match request {
             Request::Status => {
                 let reply = Reply::Status { phase: self.phase(), workers: self.workers.running() };
-                self.clients.answer(client, &reply);
+                self.channel.answer(client, &reply);
             }
             Request::Stop { deadline_ms } => {
                 self.begin_stop(Duration::from_millis(*deadline_ms).min(MAX_DEADLINE));
@@ -282,13 +279,30 @@ impl Supervisor {
                 self.workers.stop(Instant::now());
                 self.waiting.push((client, Awaits::WorkersStopped));
             }
+            Request::Rest => {
+                let rested = self.machine.as_mut().map(|machine| machine.rest());
+                self.answer_machine(client, rested, Reply::Resting);
+            }
+            Request::Wake { now_ns, seed } => {
+                let woken = self.machine.as_mut().map(|machine| machine.wake(*now_ns, &seed.0));
+                self.answer_machine(client, woken, Reply::Awake);
+            }
         }
+    }
+
+    fn answer_machine(&mut self, client: u64, done: Option<io::Result<()>>, good: Reply) {
+        let reply = match done {
+            Some(Ok(())) => good,
+            Some(Err(error)) => Reply::Refused { reason: format!("the machine cannot: {error}") },
+            None => Reply::Refused { reason: "this is no virtual machine".to_owned() },
+        };
+        self.channel.answer(client, &reply);
     }
 
     fn run_workers(&mut self, client: u64) {
         if !self.alive() {
             let reason = "the instance has ended or is ending: no worker starts in it any more".to_owned();
-            return self.clients.answer(client, &Reply::Refused { reason });
+            return self.channel.answer(client, &Reply::Refused { reason });
         }
         self.workers_wanted = true;
         let now = Instant::now();
@@ -296,7 +310,7 @@ impl Supervisor {
             self.workers.start(now);
             self.tick(now);
         }
-        self.clients.answer(client, &Reply::Workers { running: self.workers.running() });
+        self.channel.answer(client, &Reply::Workers { running: self.workers.running() });
     }
 
     /// Asks everything to end. A second request may shorten the deadline, never lengthen it.
@@ -325,7 +339,12 @@ impl Supervisor {
                 Phase::Running { listening: listening::sockets() }
             }
             Current::Command { .. } => Phase::Preparing { stage: self.stage().to_owned() },
-            Current::Ended { stage, code } => Phase::Exited { stage: stage.clone(), code: *code },
+            Current::Ended { stage, code } => Phase::Exited {
+                stage: stage.clone(),
+                code: *code,
+                // Of a clean end memory was not the cause, whatever happened before.
+                out_of_memory: *code != 0 && self.machine.as_ref().is_some_and(|m| m.out_of_memory()),
+            },
         }
     }
 
@@ -347,7 +366,7 @@ impl Supervisor {
                 Awaits::Stopped => Reply::Stopped { killed },
                 Awaits::WorkersStopped => Reply::Workers { running: 0 },
             };
-            self.clients.answer(client, &reply);
+            self.channel.answer(client, &reply);
         }
     }
 }

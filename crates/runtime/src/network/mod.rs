@@ -13,6 +13,7 @@ mod netlink;
 mod pool;
 mod rules;
 mod sysctl;
+mod tap;
 pub(crate) mod trial;
 
 use crate::dns::Relay;
@@ -257,17 +258,22 @@ impl Inner {
         Ok(())
     }
 
-    fn attach(&self, id: &InstanceId, pid: u32, egress: bool) -> Result<Link, Error> {
-        let namespace = namespace(pid)?;
-        let mut slots = self.slots();
+    /// Address and rules, before anything that they are about.
+    fn lease(&self, slots: &mut Slots, id: &InstanceId, egress: bool) -> Result<Link, Error> {
         let mut changed = slots.clone();
         let lease = changed.attach(id, egress)?;
         if changed != *slots {
             changed.save(&self.path)?;
             *slots = changed;
         }
-        self.install(&slots)?;
-        let link = link(&slots, lease);
+        self.install(slots)?;
+        Ok(link(slots, lease))
+    }
+
+    fn attach(&self, id: &InstanceId, pid: u32, egress: bool) -> Result<Link, Error> {
+        let namespace = namespace(pid)?;
+        let mut slots = self.slots();
+        let link = self.lease(&mut slots, id, egress)?;
         let mtu = self.open_uplinks(slots.pool(), egress)?;
         self.connect(&link, mtu, &namespace)?;
         self.serve_names(&link, egress);
@@ -371,7 +377,7 @@ fn check_table(name: &str) -> Result<(), Error> {
 }
 
 /// Short (IFNAMSIZ is 16) and the same for the same address, whoever asks.
-fn interface_name(gateway: Ipv4Addr) -> String {
+pub(crate) fn interface_name(gateway: Ipv4Addr) -> String {
     format!("tl{:08x}", gateway.to_bits())
 }
 

@@ -137,6 +137,13 @@ pub(crate) async fn configure(handle: &Handle, name: &str, address: Ipv4Addr) ->
     up(handle, index).await
 }
 
+/// Sets the largest packet of an interface.
+pub(crate) async fn limit(handle: &Handle, name: &str, mtu: u32) -> Result<(), Error> {
+    let Some(index) = index(handle, name).await? else { return Ok(()) };
+    let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
+    handle.link().set(message).execute().await.map_err(netlink("the largest packet could not be set"))
+}
+
 /// Takes an interface up.
 async fn up(handle: &Handle, index: u32) -> Result<(), Error> {
     let message = LinkUnspec::new_with_index(index).up().build();

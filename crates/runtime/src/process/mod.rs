@@ -276,6 +276,12 @@ impl Runtime for Process {
         outcome(self.tell(id, &Request::Sleep, ANSWER_WAIT).await.map(drop))
     }
 
+    async fn save(&self, _: &InstanceId) -> Outcome<()> {
+        Outcome::Broke(Failure {
+            message: "a process has no memory of its own that could be saved".to_owned(),
+        })
+    }
+
     async fn wake(&self, id: &InstanceId) -> Outcome<Inspection> {
         outcome(self.tell(id, &Request::Wake, ANSWER_WAIT).await)
     }

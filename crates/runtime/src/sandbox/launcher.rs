@@ -7,6 +7,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::memfd::{MFdFlags, memfd_create},
 };
+use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs::File,
     io::{self, Read, Write},
@@ -25,19 +26,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The agent's program in sealed memory: it needs no file on disk, and nothing inside an instance can change it for the next.
 #[derive(Debug, Clone)]
-pub(super) struct Program {
+pub(crate) struct Program {
     file: Arc<File>,
 }
 
 /// A launcher at work.
 #[derive(Debug)]
-pub(super) struct Launcher {
+pub(crate) struct Launcher {
+    dialogue: Dialogue,
+}
+
+/// Frames to a program's standard input and from its standard output.
+#[derive(Debug)]
+pub(crate) struct Dialogue {
     child: Child,
 }
 
 impl Program {
     /// Puts the program into memory.
-    pub(super) fn load() -> io::Result<Self> {
+    pub(crate) fn load() -> io::Result<Self> {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         // Kernels before 6.3 do not know the flag; later ones may demand it.
         let executable = MFdFlags::from_bits_retain(libc::MFD_EXEC);
@@ -50,22 +57,25 @@ impl Program {
         Ok(Self { file: Arc::new(file) })
     }
 
-    /// Starts a launcher and waits until its namespaces are there.
-    pub(super) fn launch(&self, launch: &Launch) -> io::Result<Launcher> {
+    /// Starts the program in one of its lives; `name` is for whoever looks at a list of processes.
+    pub(crate) fn start(&self, life: &str, name: &str) -> io::Result<Dialogue> {
         let child = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
             .arg0("teal-agent")
-            .arg("launch")
-            // For whoever looks at a list of processes.
-            .arg(&launch.hostname)
+            .args([life, name])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut launcher = Launcher { child };
-        launcher.send(&encode(launch, MAX_LAUNCH).map_err(io::Error::other)?)?;
-        match launcher.receive()? {
+        Ok(Dialogue { child })
+    }
+
+    /// Starts a launcher and waits until its namespaces are there.
+    pub(crate) fn launch(&self, launch: &Launch) -> io::Result<Launcher> {
+        let mut launcher = Launcher { dialogue: self.start("launch", &launch.hostname)? };
+        launcher.dialogue.send(launch, MAX_LAUNCH)?;
+        match launcher.dialogue.receive(PATIENCE)? {
             Launched::Namespaces => Ok(launcher),
             other => Err(unexpected(other)),
         }
@@ -74,27 +84,32 @@ impl Program {
 
 impl Launcher {
     /// Its process: the one whose network namespace is to be attached.
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
+    pub(crate) fn pid(&self) -> u32 {
+        self.dialogue.child.id()
     }
 
     /// Tells it the address and waits until the agent runs; answers the agent's process.
-    pub(super) fn finish(mut self, link: &Link) -> io::Result<u32> {
-        self.send(&encode(link, MAX_FRAME).map_err(io::Error::other)?)?;
-        match self.receive()? {
+    pub(crate) fn finish(mut self, link: &Link) -> io::Result<u32> {
+        self.dialogue.send(link, MAX_FRAME)?;
+        match self.dialogue.receive(PATIENCE)? {
             Launched::Agent { pid } => Ok(pid),
             other => Err(unexpected(other)),
         }
     }
+}
 
-    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+impl Dialogue {
+    /// Says something of at most `limit` bytes.
+    pub(crate) fn send<T: Serialize>(&mut self, message: &T, limit: u32) -> io::Result<()> {
+        let frame = encode(message, limit).map_err(io::Error::other)?;
         let pipe = self.child.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
-        pipe.write_all(frame)?;
+        pipe.write_all(&frame)?;
         pipe.flush()
     }
 
-    fn receive(&mut self) -> io::Result<Launched> {
-        let until = Instant::now() + PATIENCE;
+    /// What it says next, within `limit`.
+    pub(crate) fn receive<T: DeserializeOwned>(&mut self, limit: Duration) -> io::Result<T> {
+        let until = Instant::now() + limit;
         let mut prefix = [0; 4];
         self.read(&mut prefix, until)?;
         let mut body = vec![0; body_length(prefix, MAX_FRAME).map_err(io::Error::other)?];
@@ -109,13 +124,16 @@ impl Launcher {
             let left = until.saturating_duration_since(Instant::now()).as_millis();
             let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
             if poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], left)? == 0 {
-                return Err(io::Error::new(io::ErrorKind::TimedOut, "the launcher does not get on"));
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the launcher or keeper does not get on",
+                ));
             }
             match pipe.read(&mut buffer[filled..])? {
                 0 => {
                     return Err(io::Error::new(
                         io::ErrorKind::UnexpectedEof,
-                        "the launcher ended without a word",
+                        "the launcher or keeper ended without a word",
                     ));
                 }
                 n => filled += n,
@@ -129,10 +147,17 @@ impl Drop for Launcher {
     /// It has either done its work, or what it began must go.
     fn drop(&mut self) {
         // Without its standard input it ends by itself; the signal is for one that is stuck.
-        drop(self.child.stdin.take());
-        if !matches!(self.child.try_wait(), Ok(Some(_))) {
-            let _ = self.child.kill();
+        drop(self.dialogue.child.stdin.take());
+        if !matches!(self.dialogue.child.try_wait(), Ok(Some(_))) {
+            let _ = self.dialogue.child.kill();
         }
+    }
+}
+
+impl Drop for Dialogue {
+    /// A keeper's first process has ended long ago; a launcher was killed, or has nothing left to do.
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }

@@ -20,7 +20,7 @@ const RELEASE: Duration = Duration::from_secs(10);
 
 /// How layers are made on this host.
 #[derive(Debug, Clone)]
-pub(super) enum Layers {
+pub(crate) enum Layers {
     /// With this program.
     Images(PathBuf),
     /// As plain directories, for this reason: without a limit.
@@ -29,7 +29,7 @@ pub(super) enum Layers {
 
 impl Layers {
     /// Looks at what the host has.
-    pub(super) fn detect() -> Self {
+    pub(crate) fn detect() -> Self {
         let Some(mkfs) = find("mkfs.ext4") else {
             return Self::Directories("mkfs.ext4 is missing (apt-get install -y e2fsprogs)".to_owned());
         };
@@ -40,7 +40,7 @@ impl Layers {
     }
 
     /// Makes an empty layer of `mib` MiB in `run`.
-    pub(super) fn make(&self, run: &Path, mib: u64) -> io::Result<Layer> {
+    pub(crate) fn make(&self, run: &Path, mib: u64) -> io::Result<Layer> {
         match self {
             Self::Images(mkfs) => {
                 let image = run.join(IMAGE);
@@ -57,7 +57,7 @@ impl Layers {
 }
 
 /// No journal, and no waiting for inode tables: the file lives as long as one instance, and is never repaired.
-fn format(mkfs: &Path, image: &Path, mib: u64) -> io::Result<()> {
+pub(crate) fn format(mkfs: &Path, image: &Path, mib: u64) -> io::Result<()> {
     let file = File::create(image)?;
     file.set_len(mib.saturating_mul(1024 * 1024))?;
     let made = Command::new(mkfs)
@@ -74,7 +74,7 @@ fn format(mkfs: &Path, image: &Path, mib: u64) -> io::Result<()> {
 }
 
 /// Waits until no loop device uses the layer in `run` any more: namespaces are taken down behind the last process's back.
-pub(super) fn await_release(run: &Path) -> io::Result<()> {
+pub(crate) fn await_release(run: &Path) -> io::Result<()> {
     let image = run.join(IMAGE);
     let until = Instant::now() + RELEASE;
     while in_use(&image) {
@@ -93,7 +93,7 @@ fn in_use(image: &Path) -> bool {
 }
 
 /// A program of the host's system directories, whatever the server's own PATH says.
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     ["/usr/sbin", "/sbin", "/usr/bin", "/bin"]
         .iter()
         .map(|d| Path::new(d).join(program))

@@ -12,15 +12,15 @@
 mod blocks;
 mod config;
 mod images;
-mod launcher;
-mod layer;
-mod operator;
+pub(crate) mod launcher;
+pub(crate) mod layer;
+pub(crate) mod operator;
 mod places;
 mod probe;
-mod record;
+pub(crate) mod record;
 mod seccomp;
-mod socket;
-mod spec;
+pub(crate) mod socket;
+pub(crate) mod spec;
 mod start;
 mod teardown;
 mod usage;
@@ -28,18 +28,20 @@ mod usage;
 use crate::{
     Exit, Failure, Inspection, InstanceSpec, Outcome, Runtime, State,
     cgroup::{self, Cgroups},
+    holds::Holds,
     network::{self, Network},
 };
 pub use config::Config;
 use layer::Layers;
 use places::Places;
+pub(crate) use places::private;
 use record::Record;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     fs, io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 use teal_core::{
@@ -116,7 +118,7 @@ pub(crate) struct Inner {
     /// One mounts or unmounts an image at a time.
     images: Mutex<()>,
     counts: usage::Counts,
-    busy: Mutex<HashMap<InstanceId, Arc<tokio::sync::Mutex<()>>>>,
+    busy: Holds,
 }
 
 impl Sandbox {
@@ -141,7 +143,7 @@ impl Sandbox {
             blocks: Mutex::default(),
             images: Mutex::default(),
             counts: usage::Counts::default(),
-            busy: Mutex::default(),
+            busy: Holds::default(),
             places,
         };
         inner.forget_earlier_boots().map_err(data)?;
@@ -182,14 +184,14 @@ impl Sandbox {
         blocking(release).await.map_err(|trouble| trouble.to_string())
     }
 
+    /// Its control groups, network and program: a machine has the same as a sandbox.
+    pub(crate) fn parts(&self) -> (&Cgroups, &Network, &launcher::Program) {
+        (&self.inner.cgroups, &self.inner.network, &self.inner.program)
+    }
+
     /// One call per instance at a time: effects on the same id never interleave.
     async fn hold(&self, id: &InstanceId) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut busy = self.inner.busy.lock().unwrap_or_else(PoisonError::into_inner);
-            busy.retain(|_, lock| Arc::strong_count(lock) > 1);
-            Arc::clone(busy.entry(id.clone()).or_default())
-        };
-        lock.lock_owned().await
+        self.inner.busy.hold(id).await
     }
 
     async fn look(&self, id: &InstanceId) -> Result<Inspection, Trouble> {
@@ -293,7 +295,7 @@ impl Inner {
         match phase {
             Phase::Preparing { stage } => State::Preparing { stage },
             Phase::Running { listening } => State::Running { listening },
-            Phase::Exited { stage, code } => {
+            Phase::Exited { stage, code, .. } => {
                 // Of a clean end memory was not the cause, whatever happened before.
                 let killed = || self.cgroups.find(id).is_some_and(|group| group.oom_kills() > 0);
                 State::Exited(Exit { stage, code, out_of_memory: code != 0 && killed() })
@@ -348,6 +350,12 @@ impl Runtime for Sandbox {
     async fn sleep(&self, id: &InstanceId) -> Outcome<()> {
         let _held = self.hold(id).await;
         outcome(self.with_group(id, cgroup::Group::freeze).await)
+    }
+
+    async fn save(&self, _: &InstanceId) -> Outcome<()> {
+        Outcome::Broke(Failure {
+            message: "a sandbox has no memory of its own that could be saved".to_owned(),
+        })
     }
 
     async fn wake(&self, id: &InstanceId) -> Outcome<Inspection> {
@@ -423,19 +431,19 @@ pub(crate) enum Trouble {
 }
 
 impl Trouble {
-    fn io(what: &str, error: io::Error) -> Self {
+    pub(crate) fn io(what: &str, error: io::Error) -> Self {
         Self::chain(what, &error)
     }
 
-    fn cgroup(error: cgroup::Error) -> Self {
+    pub(crate) fn cgroup(error: cgroup::Error) -> Self {
         Self::chain("control groups", &error)
     }
 
-    fn network(error: network::Error) -> Self {
+    pub(crate) fn network(error: network::Error) -> Self {
         Self::chain("the instance's network", &error)
     }
 
-    fn gone(id: &InstanceId) -> Self {
+    pub(crate) fn gone(id: &InstanceId) -> Self {
         Self::Broke(Failure { message: format!("the instance {id} does not run any more") })
     }
 
@@ -460,12 +468,12 @@ impl<T> From<Trouble> for Outcome<T> {
     }
 }
 
-fn outcome<T>(result: Result<T, Trouble>) -> Outcome<T> {
+pub(crate) fn outcome<T>(result: Result<T, Trouble>) -> Outcome<T> {
     result.map_or_else(Outcome::from, Outcome::Done)
 }
 
 /// Runs on a thread that may block, and to its end even if nobody waits for it any more.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Trouble> + Send + 'static,
 ) -> Result<T, Trouble> {
     let done = tokio::task::spawn_blocking(work).await;

@@ -32,7 +32,7 @@ const SECRETS: [&str; 7] = ["_auth", "token", "password", "passwd", "username", 
 
 /// The files that a sandbox gets besides the image's, by their path inside. The host's own system has its authorities already; an `image` does
 /// not know those that the operator added.
-pub(super) fn files(build: bool, image: bool) -> BTreeMap<PathBuf, String> {
+pub(crate) fn files(build: bool, image: bool) -> BTreeMap<PathBuf, String> {
     let mut files = BTreeMap::new();
     if build {
         files.extend(configuration());

@@ -63,7 +63,7 @@ impl Places {
 }
 
 /// Makes a directory that only root may look into; its parents are made as usual.
-pub(super) fn private(directory: &std::path::Path) -> io::Result<()> {
+pub(crate) fn private(directory: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::create_dir_all(directory)?;
     fs::set_permissions(directory, fs::Permissions::from_mode(0o700))

@@ -14,41 +14,41 @@ const NAME: &str = "record.json";
 
 /// One instance. Without `agent` it is half-started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
     /// The boot in which it was started: after another one nothing of it but files is left.
-    pub(super) boot: String,
+    pub(crate) boot: String,
     /// The first of its ids on the host.
-    pub(super) block: u32,
+    pub(crate) block: u32,
     /// The port that the app is expected to listen on.
-    pub(super) port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// The second one, for what is no HTTP.
     #[serde(default)]
-    pub(super) tcp_port: Option<u16>,
+    pub(crate) tcp_port: Option<u16>,
     /// What its last command is called.
-    pub(super) stage: String,
+    pub(crate) stage: String,
     /// A tree of the host that it writes to, and the most that this may hold, in MiB: no layer limits it.
     #[serde(default)]
-    pub(super) working: Option<(PathBuf, u64)>,
+    pub(crate) working: Option<(PathBuf, u64)>,
     /// Its address, once it is attached.
     #[serde(default)]
-    pub(super) address: Option<Ipv4Addr>,
+    pub(crate) address: Option<Ipv4Addr>,
     /// Its first process, once it runs.
     #[serde(default)]
-    pub(super) agent: Option<Process>,
+    pub(crate) agent: Option<Process>,
 }
 
 /// A process, told from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Process {
+pub(crate) struct Process {
     /// Its number on the host.
-    pub(super) pid: u32,
+    pub(crate) pid: u32,
     /// When it started, in clock ticks since boot.
-    pub(super) started: u64,
+    pub(crate) started: u64,
 }
 
 impl Record {
     /// The record in `run`; `None` if there is none, or one that does not parse: then the instance is half-started.
-    pub(super) fn load(run: &Path) -> io::Result<Option<Self>> {
+    pub(crate) fn load(run: &Path) -> io::Result<Option<Self>> {
         match fs::read(run.join(NAME)) {
             Ok(text) => Ok(serde_json::from_slice(&text).ok()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -57,7 +57,7 @@ impl Record {
     }
 
     /// Replaces the record in `run`; durable when this returns.
-    pub(super) fn save(&self, run: &Path) -> io::Result<()> {
+    pub(crate) fn save(&self, run: &Path) -> io::Result<()> {
         let text = serde_json::to_vec(self).map_err(io::Error::other)?;
         let new = run.join("record.new");
         let mut file = File::create(&new)?;
@@ -70,13 +70,13 @@ impl Record {
 
 impl Process {
     /// The process that has this number now.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    pub(crate) fn of(pid: u32) -> Option<Self> {
         let started = stat(pid)?;
         Some(Self { pid, started })
     }
 
     /// Is it still there (and not only waiting to be reaped)?
-    pub(super) fn alive(&self) -> bool {
+    pub(crate) fn alive(&self) -> bool {
         stat(self.pid) == Some(self.started)
     }
 }
@@ -92,7 +92,7 @@ fn stat(pid: u32) -> Option<u64> {
 }
 
 /// Which boot this is.
-pub(super) fn boot_id() -> io::Result<String> {
+pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 

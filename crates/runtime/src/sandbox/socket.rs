@@ -8,7 +8,7 @@ use tokio::{
 };
 
 /// Sends one request and waits for the answer, at most `limit`.
-pub(super) async fn ask(run: &Path, request: &Request, limit: Duration) -> io::Result<Reply> {
+pub(crate) async fn ask(run: &Path, request: &Request, limit: Duration) -> io::Result<Reply> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer");
     tokio::time::timeout(limit, exchange(run, request)).await.map_err(|_| late())?
 }

@@ -13,7 +13,7 @@ use teal_core::agent::{APP_HOME, AppTree, Bind, Launch, Layer, Program, Step};
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Refuses what could never be started.
-pub(super) fn check(spec: &InstanceSpec) -> Result<(), Failure> {
+pub(crate) fn check(spec: &InstanceSpec) -> Result<(), Failure> {
     let refuse = |message: String| Err(Failure { message });
     if spec.commands.is_empty() {
         return refuse(format!("{} has no command to run; give it one", spec.id));
@@ -41,12 +41,12 @@ fn legal(name: &str, value: &str) -> bool {
 }
 
 /// Makes the mounts' sources.
-pub(super) fn make_sources(spec: &InstanceSpec) -> io::Result<()> {
+pub(crate) fn make_sources(spec: &InstanceSpec) -> io::Result<()> {
     spec.mounts.iter().try_for_each(|mount| fs::create_dir_all(&mount.source))
 }
 
 /// What the launcher is told.
-pub(super) fn launch(
+pub(crate) fn launch(
     inner: &Inner,
     spec: &InstanceSpec,
     block: u32,
@@ -77,7 +77,8 @@ pub(super) fn launch(
     }
 }
 
-fn program(spec: &InstanceSpec) -> Program {
+/// What the agent runs.
+pub(crate) fn program(spec: &InstanceSpec) -> Program {
     let step = |c: &crate::Command| Step { stage: c.stage.clone(), script: c.script.clone() };
     Program {
         commands: spec.commands.iter().map(step).collect(),

@@ -48,7 +48,7 @@ impl Platform {
             self.check_owner(&id, &domains).await?;
             self.check_streams(&id, &config, None, &domains).await?;
         }
-        let app = App::new(id.clone(), name.clone(), domains, config.machine());
+        let app = App::new(id.clone(), name.clone(), domains, self.machine_settings(&config));
         match self.store().create_app(app, new.config).await {
             Ok(_) => {}
             Err(store::Error::Taken) => {

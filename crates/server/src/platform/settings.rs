@@ -175,7 +175,11 @@ impl Platform {
         self.check_streams(app, &config, Some(&rows.app.settings), &rows.app.domains).await?;
         self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await?;
         let rows = self.rows(app).await?;
-        let act = Act::Set { settings: config.machine(), name: rows.app.name, domains: rows.app.domains };
+        let act = Act::Set {
+            settings: self.machine_settings(&config),
+            name: rows.app.name,
+            domains: rows.app.domains,
+        };
         self.request(who, app, act).await?;
         Ok(config.listed())
     }

@@ -47,7 +47,7 @@ impl Platform {
             button: button(&rows, now()),
             domains: rows.app.domains.clone(),
             url,
-            runtime: self.inner.world.runtime.name().into(),
+            runtime: self.inner.world.runtime.described().into(),
             tcp: streams.tcp,
             tls: streams.tls,
             warnings,

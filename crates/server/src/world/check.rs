@@ -18,7 +18,7 @@ use teal_runtime::{Exit, Outcome as Effect, Runtime, State};
 
 /// From the end of one probe to the begin of the next.
 const EVERY: Duration = Duration::from_millis(100);
-/// An app that answers badly, or listens on 127.0.0.1 only, for so long will not get better.
+/// An app that answers badly, or listens on 127.0.0.1 only, for so long will not get better. Longer where it runs slowly.
 const GRACE_MS: u64 = 10_000;
 /// How often the log repeats what has not changed.
 const REMIND_MS: u64 = 5_000;
@@ -39,6 +39,8 @@ pub(super) struct Health {
     pub(super) port: u16,
     /// The port inside that streams go to; often the same.
     pub(super) tcp_port: u16,
+    /// How long one probe may take.
+    pub(super) patience: Duration,
 }
 
 /// The question whether the port for streams accepts connections: no path is empty.
@@ -49,7 +51,7 @@ impl Health {
     pub(super) async fn probe(&self, backend: &Backend, question: &str) -> Probe {
         match question {
             TCP => connect(backend.streams()).await,
-            path => probe(backend.address, &self.host, path).await,
+            path => probe(backend.address, &self.host, path, self.patience).await,
         }
     }
 
@@ -220,7 +222,9 @@ impl<'a> Checker<'a> {
         let refused = refused.is_some();
         let hopeless = self.good == 0 && (!refused || only_loopback);
         self.bad_since = if hopeless { self.bad_since.or(Some(now())) } else { None };
-        let waited = self.bad_since.is_some_and(|since| now().since(since) >= GRACE_MS);
+        let waited = self
+            .bad_since
+            .is_some_and(|since| now().since(since) >= GRACE_MS * u64::from(self.world.runtime.slowness()));
         if !waited && now() < deadline {
             return None;
         }

@@ -55,7 +55,10 @@ impl World {
                 Effect::Done(inspection) => return backend(&id, &inspection),
                 Effect::Unknown(why) => return Err(unknown("raise: wake", &why)),
                 Effect::Broke(failure) => {
-                    tracing::warn!(instance = %id, %failure, "cannot be woken, is started from its release")
+                    tracing::warn!(instance = %id, %failure, "cannot be woken, is started from its release");
+                    if let Some(deployment) = rows.candidate() {
+                        self.say(&deployment.id, "start", &failure.message);
+                    }
                 }
             }
         }
@@ -90,6 +93,11 @@ impl World {
 
     pub(super) async fn sleep(&self, rows: &Rows, id: &EnvironmentId) -> Outcome {
         self.each(rows, id, |instance| async move { self.runtime.sleep(&instance).await }).await
+    }
+
+    /// From memory to disk.
+    pub(super) async fn save(&self, rows: &Rows, id: &EnvironmentId) -> Outcome {
+        self.each(rows, id, |instance| async move { self.runtime.save(&instance).await }).await
     }
 
     pub(super) async fn off(&self, rows: &Rows, id: &EnvironmentId) -> Outcome {

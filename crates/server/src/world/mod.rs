@@ -124,7 +124,7 @@ impl World {
             Step::Repair { environment, instance, .. } => self.repair(rows, environment, instance).await,
             Step::Drain { environment, deadline, cap, .. } => self.drain(environment, *deadline, *cap).await,
             Step::Sleep { environment, .. } => self.sleep(rows, environment).await,
-            Step::Disk { .. } => broke(Stage::Start, "this runtime keeps no sleepers on disk"),
+            Step::Disk { environment, .. } => self.save(rows, environment).await,
             Step::Off { environment, .. } => self.off(rows, environment).await,
             Step::Remove { environment, .. } => self.remove(rows, environment).await,
             Step::Take { environment } => self.singletons(rows, environment, false).await,

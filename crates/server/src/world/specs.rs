@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     appconfig::{AppConfig, HealthKind, PORT},
-    release,
+    probe, release,
     store::Variables,
 };
 use teal_core::{
@@ -61,6 +61,7 @@ impl World {
             good: rows.app.settings.good_probes.max(1),
             port: PORT,
             tcp_port: config.tcp_instance_port.unwrap_or(PORT),
+            patience: probe::PATIENCE * self.runtime.slowness(),
         })
     }
 
