@@ -82,6 +82,8 @@ ids! {
     ReleaseId;
     /// One VM or sandbox: an environment's nth instance, or the sandbox of a build.
     InstanceId;
+    /// One move of all apps to another image.
+    RolloutId;
 }
 
 impl DeploymentId {

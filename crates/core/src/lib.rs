@@ -19,3 +19,4 @@ pub mod metrics;
 pub mod route;
 pub mod time;
 pub mod traffic;
+pub mod upkeep;
