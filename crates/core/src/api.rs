@@ -3,6 +3,12 @@
 //! Instants are RFC 3339 texts in UTC with milliseconds. Nothing here holds a secret unless its name says so.
 
 pub mod image;
+mod maintenance;
+
+pub use maintenance::{
+    MaintenanceAction, MaintenanceRequest, MaintenanceView, PackageView, PinRequest, PinView, RolloutAppView,
+    RolloutView,
+};
 
 use crate::{
     id::{AppId, DeploymentId, EnvironmentId},
@@ -138,6 +144,9 @@ pub struct DeploymentView {
     /// The place of its environment, once it has one.
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub colour: Option<Colour>,
+    /// What it brings besides the commit: the packages that a newer image changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// When it was asked for.
     pub started_at: Timestamp,
     /// When it got its verdict.

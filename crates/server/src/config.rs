@@ -10,7 +10,10 @@ use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
 };
-use teal_core::access::LogForm;
+use teal_core::{
+    access::LogForm,
+    upkeep::{Limits, Window},
+};
 
 /// The whole file. An empty one is legal.
 #[derive(Debug, Clone, Deserialize)]
@@ -73,6 +76,51 @@ pub struct Config {
     pub acme: Option<Acme>,
     /// Certificates by file.
     pub certificates: Vec<CertificateFile>,
+    /// How apps are moved to a newer image.
+    pub maintenance: Maintenance,
+}
+
+/// How apps are moved to a newer image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Maintenance {
+    /// When the platform begins to move apps by itself, in UTC: `"Sun 02:00-05:00"`, `"Mon-Fri 22:00-04:00"`, `"daily 02:00-04:00"`, several parted
+    /// by `;`. Empty: always. What has begun goes on to its verdict.
+    pub window: Window,
+    /// How many apps are moved at a time, 1 to 64; deployments of users that are under way count.
+    pub concurrency: u32,
+    /// A rollout halts after so many failures, until a user says that it is to go on; 0: never.
+    pub halt_after: u32,
+    /// From one beginning to the next passes less than this, by chance, in seconds; 0: nothing.
+    pub spread_s: u64,
+}
+
+impl Default for Maintenance {
+    fn default() -> Self {
+        Self { window: Window::default(), concurrency: 2, halt_after: 5, spread_s: 10 }
+    }
+}
+
+impl Maintenance {
+    /// What a rollout may do.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let spread_ms = self.spread_s.saturating_mul(1_000);
+        Limits { concurrency: self.concurrency, halt_after: self.halt_after, spread_ms }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !(1..=64).contains(&self.concurrency) {
+            return Err(format!(
+                "`maintenance.concurrency` is {}, but must be from 1 to 64",
+                self.concurrency
+            ));
+        }
+        if self.spread_s > 86_400 {
+            return Err(format!("`maintenance.spread_s` is {}, but must be at most 86400", self.spread_s));
+        }
+        Ok(())
+    }
 }
 
 /// Where certificates come from (RFC 8555).
@@ -172,6 +220,7 @@ impl Default for Config {
             mail_to: Vec::new(),
             acme: None,
             certificates: Vec::new(),
+            maintenance: Maintenance::default(),
         }
     }
 }
@@ -194,7 +243,7 @@ impl Config {
                 recipe::names()
             ));
         }
-        Ok(())
+        self.maintenance.check()
     }
 
     /// The router's control socket.
@@ -220,6 +269,23 @@ mod tests {
         let parse = |text: &str| toml::from_str::<Config>(text).expect("parses").check();
         assert_eq!(parse("image = 'debian-12'"), Ok(()));
         assert!(parse("image = 'debian-1'").is_err_and(|why| why.contains("host, debian-12")));
+    }
+
+    #[test]
+    fn maintenance_is_read_with_its_window_and_nonsense_is_refused() {
+        let parse = |text: &str| toml::from_str::<Config>(&format!("[maintenance]\n{text}"));
+        let config = parse("window = 'Sun 02:00-05:00'\nhalt_after = 0").expect("parses");
+        assert_eq!(config.maintenance.window.to_string(), "Sun 02:00-05:00");
+        assert_eq!(config.maintenance.limits().halt_after, 0);
+        assert_eq!(config.check(), Ok(()));
+        assert!(parse("window = 'Sunday'").is_err_and(|why| why.to_string().contains("Sun 02:00-05:00")));
+        assert!(parse("speed = 1").is_err());
+        for bad in ["concurrency = 0", "concurrency = 65", "spread_s = 100000"] {
+            assert!(
+                parse(bad).expect("parses").check().is_err_and(|why| why.contains("maintenance.")),
+                "{bad}"
+            );
+        }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub mod secrets;
 mod serve;
 mod start;
 pub mod store;
+pub mod upkeep;
 pub mod world;
 
 pub use start::{Error, Facts, run};

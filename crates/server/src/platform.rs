@@ -8,6 +8,7 @@ mod images;
 mod settings;
 mod streams;
 mod traffic;
+mod upkeep;
 mod views;
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     driver::Driver,
     log::Logs,
     store::{self, Store},
+    upkeep::Upkeep,
     world::World,
 };
 use std::{
@@ -165,6 +167,7 @@ pub struct Platform {
 struct Inner {
     world: World,
     driver: Driver,
+    upkeep: Upkeep,
     /// Why the runtime is the one that it is, where users ought to know.
     warnings: Vec<String>,
 }
@@ -173,7 +176,8 @@ impl Platform {
     /// The platform over this world, whose apps are driven by this driver.
     #[must_use]
     pub fn new(world: World, driver: Driver, warnings: Vec<String>) -> Self {
-        Self { inner: Arc::new(Inner { world, driver, warnings }) }
+        let upkeep = Upkeep::new(world.clone(), driver.clone());
+        Self { inner: Arc::new(Inner { world, driver, upkeep, warnings }) }
     }
 
     fn store(&self) -> &Store {
@@ -354,7 +358,7 @@ impl Platform {
 }
 
 /// A new deployment's id: sorts after all earlier ones.
-fn new_deployment() -> DeploymentId {
+pub(crate) fn new_deployment() -> DeploymentId {
     loop {
         if let Ok(id) = new_id("d").parse() {
             return id;
@@ -363,7 +367,7 @@ fn new_deployment() -> DeploymentId {
 }
 
 /// A new id with this prefix; ids sort in the order in which they were made, also within one millisecond.
-fn new_id(prefix: &str) -> String {
+pub(crate) fn new_id(prefix: &str) -> String {
     static GENERATOR: Mutex<Option<ulid::Generator>> = Mutex::new(None);
     let mut slot = GENERATOR.lock().unwrap_or_else(PoisonError::into_inner);
     let generator = slot.get_or_insert_with(ulid::Generator::new);

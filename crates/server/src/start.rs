@@ -36,7 +36,7 @@ use tokio::{
 };
 
 /// The first user.
-const ADMIN: &str = "admin";
+pub(crate) const ADMIN: &str = "admin";
 /// Changes that a slow reader may be behind by; past it, it just looks again.
 const CHANGES: usize = 256;
 
@@ -137,6 +137,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
         driver.wake(&app.id);
     }
     tokio::spawn(keeper::keep(world.clone(), driver));
+    tokio::spawn(platform.upkeep().clone().keep());
     if let Some(smtp) = config.smtp.clone() {
         tokio::spawn(notify::deliver(smtp, world.store.clone(), world.changes.subscribe()));
     }
@@ -230,6 +231,7 @@ pub(crate) async fn world(
     Ok(World {
         link: Arc::new(RouterLink::new(config.router_control(), routes)),
         build_slots: Arc::new(Semaphore::new(config.builds.max(1))),
+        maintenance_slots: Arc::new(Semaphore::new(config.builds.saturating_sub(1).max(1))),
         changes: broadcast::Sender::new(CHANGES),
         builder: Arc::new(builder),
         program,

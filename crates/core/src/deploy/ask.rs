@@ -15,11 +15,15 @@ use crate::id::{DeploymentId, EnvironmentId};
 
 type Answer = Result<Accepted, Refusal>;
 
+/// The longest note, in characters.
+const MAX_NOTE: usize = 4_000;
+
 /// What a new deployment is about.
 #[derive(Default)]
 struct About {
     commit: Option<Commit>,
     image: Option<String>,
+    note: Option<String>,
     environment: Option<Environment>,
 }
 
@@ -47,7 +51,7 @@ impl Draft<'_> {
             Act::Cancel { deployment } => self.cancel_by_user(request, deployment),
             Act::GoLive { deployment } => self.release_held(request, deployment),
             Act::Delete => Ok(self.delete(request)),
-            Act::Maintenance { image } => self.maintain(request, image),
+            Act::Maintenance { image, note } => self.maintain(request, image, note.as_deref()),
             Act::Set { settings, name, domains } => Ok(self.set(request, settings, name, domains)),
         }
     }
@@ -55,7 +59,7 @@ impl Draft<'_> {
     fn push(&mut self, request: &Request, commit: &Commit, image: &str) -> Accepted {
         self.rows.app.head =
             Some(Head { commit: commit.clone(), deployment: request.id.clone(), image: image.to_owned() });
-        let about = About { commit: Some(commit.clone()), image: Some(image.to_owned()), environment: None };
+        let about = About { commit: Some(commit.clone()), image: Some(image.to_owned()), ..About::default() };
         self.queue(request, Kind::Push, about);
         let cuts = self.rows.app.settings.cancel_on_push;
         let loses = |d: &Deployment| {
@@ -99,7 +103,7 @@ impl Draft<'_> {
     }
 
     fn redeploy(&mut self, request: &Request, commit: &Commit, image: &str) -> Accepted {
-        let about = About { commit: Some(commit.clone()), image: Some(image.to_owned()), environment: None };
+        let about = About { commit: Some(commit.clone()), image: Some(image.to_owned()), ..About::default() };
         self.revert(request, Kind::Redeploy, about);
         Accepted::deployment(&request.id)
     }
@@ -138,12 +142,17 @@ impl Draft<'_> {
         Ok(Accepted::deployment(&request.id))
     }
 
-    fn maintain(&mut self, request: &Request, image: &str) -> Answer {
+    fn maintain(&mut self, request: &Request, image: &str, note: Option<&str>) -> Answer {
         self.needs_live()?;
         if self.rows.live().is_some_and(|live| live.image == image) {
             return Err(Refusal::SameImage);
         }
-        self.queue(request, Kind::Maintenance, About { image: Some(image.to_owned()), ..About::default() });
+        let note = note.map(|note| note.chars().take(MAX_NOTE).collect());
+        self.queue(
+            request,
+            Kind::Maintenance,
+            About { image: Some(image.to_owned()), note, ..About::default() },
+        );
         Ok(Accepted::deployment(&request.id))
     }
 
@@ -178,7 +187,7 @@ impl Draft<'_> {
         let about = match (live, &self.rows.app.head) {
             (Some(live), _) if self.is_current(&live) => reuse(live),
             (Some(live), _) => {
-                About { commit: Some(live.commit), image: Some(live.image), environment: None }
+                About { commit: Some(live.commit), image: Some(live.image), ..About::default() }
             }
             (None, Some(head)) => of_head(head),
             (None, None) => return Err(Refusal::NothingPushed),
@@ -291,22 +300,28 @@ impl Draft<'_> {
             instances,
             release: about.environment.as_ref().map(|e| e.release.clone()),
             cached: about.environment.is_some(),
-            environment: about.environment.map(|e| e.id),
+            environment: about.environment.as_ref().map(|e| e.id.clone()),
             phase: Phase::Queued,
             turn_before: None,
             retry_at: None,
             times: Times { queued: self.now, ..Times::default() },
             probes: Vec::new(),
+            note: about.note.clone(),
         });
-        self.event(EventKind::Queued, Some(&request.id), None, cause_text(request.cause));
+        self.event(
+            EventKind::Queued,
+            Some(&request.id),
+            None,
+            cause_text(request.cause, about.note.as_deref()),
+        );
         if kind != Kind::Maintenance {
             self.supersede_older(&request.id, |d| d.kind == Kind::Maintenance && d.phase != Phase::Queued);
         }
     }
 }
 
-fn cause_text(cause: Cause) -> String {
-    cause.word().to_owned()
+fn cause_text(cause: Cause, note: Option<&str>) -> String {
+    note.map_or_else(|| cause.word().to_owned(), |note| format!("{cause}: {note}"))
 }
 
 fn reuse(environment: Environment) -> About {
@@ -314,9 +329,10 @@ fn reuse(environment: Environment) -> About {
         commit: Some(environment.commit.clone()),
         image: Some(environment.image.clone()),
         environment: Some(environment),
+        note: None,
     }
 }
 
 fn of_head(head: &Head) -> About {
-    About { commit: Some(head.commit.clone()), image: Some(head.image.clone()), environment: None }
+    About { commit: Some(head.commit.clone()), image: Some(head.image.clone()), ..About::default() }
 }

@@ -44,8 +44,17 @@ impl Draft<'_> {
             }
         }
         let Some(row) = self.rows.deployment(id) else { return };
-        let (commit, author) = (row.commit.clone(), row.author.clone());
-        self.mail(Mail { deployment: id.clone(), commit, author, failure, rolled_back, serving: None });
+        let mail = Mail {
+            deployment: id.clone(),
+            commit: row.commit.clone(),
+            cause: row.cause,
+            author: row.author.clone(),
+            note: row.note.clone(),
+            failure,
+            rolled_back,
+            serving: None,
+        };
+        self.mail(mail);
     }
 
     fn environment_of(&self, id: &DeploymentId) -> Option<EnvironmentId> {
@@ -259,6 +268,7 @@ impl Draft<'_> {
             retry_at: None,
             times: Times { queued: self.now, live: Some(self.now), ..Times::default() },
             probes: Vec::new(),
+            note: None,
         })
     }
 }

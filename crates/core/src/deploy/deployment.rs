@@ -210,6 +210,9 @@ pub struct Deployment {
     pub retry_at: Option<Time>,
     /// When what began.
     pub times: Times,
+    /// What it brings besides the commit, in a sentence: the packages that a newer image changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Probes of the check and the like, for the activity; at most [`super::failure::MAX_DETAILS`] lines.
     #[serde(default)]
     pub probes: Vec<String>,

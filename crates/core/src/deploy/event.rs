@@ -1,7 +1,7 @@
 //! What a transition says to the outside: events (the activity, the timeline and the audit log in one) and mails, both
 //! committed with the rows that they speak of.
 
-use super::{app::Rows, deployment::Commit, failure::Failure};
+use super::{app::Rows, deployment::Commit, failure::Failure, words::Cause};
 use crate::{
     id::{DeploymentId, EnvironmentId},
     route::Colour,
@@ -99,8 +99,12 @@ pub struct Mail {
     pub deployment: DeploymentId,
     /// Which commit.
     pub commit: Option<Commit>,
+    /// Why it came to be.
+    pub cause: Cause,
     /// Who asked for it.
     pub author: Option<String>,
+    /// What it brought besides the commit.
+    pub note: Option<String>,
     /// Why it failed.
     pub failure: Failure,
     /// Production returned to the standby.

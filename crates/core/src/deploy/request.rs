@@ -69,6 +69,8 @@ pub enum Act {
     Maintenance {
         /// Which image version.
         image: String,
+        /// What differs from the one that it runs on, in a sentence for the activity, the log and the mail.
+        note: Option<String>,
     },
     /// Other settings or domains, from now on; nothing is deployed.
     Set {

@@ -440,7 +440,7 @@ impl<'a> Driver<'a> {
             Do::Cancel => Act::Cancel { deployment: target()? },
             Do::GoLive => Act::GoLive { deployment: target()? },
             Do::Delete => Act::Delete,
-            Do::Maintain(image) => Act::Maintenance { image: image.to_owned() },
+            Do::Maintain(image) => Act::Maintenance { image: image.to_owned(), note: None },
             Do::Set(change) => {
                 let inner = self.sim.lock();
                 let app = &inner.rows.as_ref()?.app;

@@ -70,6 +70,7 @@ fn deployment(
         author: Some("grace".into()),
         commit: Some(commit),
         colour: Some(Colour::Green),
+        note: None,
         started_at: at(phases.first().map_or(-9, |phase| phase.1)),
         ended_at: (state != "WIP").then(|| at(phases.last().map_or(-1, |phase| phase.1))),
         failure: None,

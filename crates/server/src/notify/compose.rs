@@ -2,7 +2,7 @@
 //! on its line; it must never become a header, markup or a link.
 
 use std::fmt::Write as _;
-use teal_core::deploy::{App, Mail, Serving};
+use teal_core::deploy::{App, Cause, Mail, Serving};
 
 /// The most lines of evidence.
 const MAX_TAIL: usize = 50;
@@ -11,6 +11,8 @@ const MAX_HEAD: usize = 10;
 /// The longest line of evidence, and the longest other text, in characters.
 const MAX_LINE: usize = 500;
 const MAX_TEXT: usize = 200;
+/// The longest list of packages, in characters.
+const MAX_NOTE: usize = 2_000;
 
 /// What a mail is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Facts {
     pub rolled_back: bool,
     /// What users get now, such as `Blue (a1b2c3d)`.
     pub serving: Option<String>,
+    /// The platform moved the live commit to another image: what that changes.
+    pub maintenance: Option<String>,
     /// Where to read more.
     pub link: String,
 }
@@ -70,6 +74,8 @@ impl Facts {
             evidence: evidence(&mail.failure.details),
             rolled_back: mail.rolled_back,
             serving: mail.serving.as_ref().map(serving),
+            maintenance: (mail.cause == Cause::Maintenance)
+                .then(|| line(mail.note.as_deref().unwrap_or("another image"), MAX_NOTE)),
             link: format!("{public_url}/apps/{}", app.name),
         }
     }
@@ -88,7 +94,9 @@ impl Facts {
     }
 
     fn subject(&self) -> String {
-        let subject = if self.rolled_back {
+        let subject = if self.maintenance.is_some() {
+            format!("{}: maintenance failed at {}; it stays on its image", self.app, self.stage)
+        } else if self.rolled_back {
             format!("{}: {} broke in production and was taken back", self.app, self.what())
         } else {
             format!("{}: {} failed at {}", self.app, self.what(), self.stage)
@@ -98,7 +106,19 @@ impl Facts {
 
     /// What happened, in a sentence.
     fn happened(&self) -> String {
-        if self.rolled_back {
+        if self.maintenance.is_some() {
+            let how = if self.rolled_back {
+                "went live there and broke within its bake; production went back by itself"
+            } else {
+                "did not go live there"
+            };
+            format!(
+                "The platform moved {}, as it is live, to a newer image: {} {how}, at {}.",
+                self.app,
+                self.what(),
+                self.stage
+            )
+        } else if self.rolled_back {
             format!(
                 "{} of {} went live and broke within its bake. Production went back by itself.",
                 self.what(),
@@ -121,7 +141,13 @@ impl Facts {
     }
 
     fn what_now(&self) -> [String; 3] {
-        let again = if self.rolled_back {
+        let again = if self.maintenance.is_some() {
+            format!(
+                "It stays on its image, without the newer one's patches. Mend it and push: a push is built on the newer image. To try the same again: \
+                 teal maintenance start. To be left alone for a while: teal maintenance pin {} --until DATE",
+                self.app
+            )
+        } else if self.rolled_back {
             format!(
                 "Mend it and push. To try the same commit again: teal redeploy {} --app {}",
                 self.short(),
@@ -145,6 +171,7 @@ impl Facts {
         }
         rows.push(("Asked for by", self.author.clone().unwrap_or_else(|| "the platform".into())));
         rows.push(("Deployment", self.deployment.clone()));
+        rows.extend(self.maintenance.as_ref().map(|changed| ("Maintenance", changed.clone())));
         rows.push(("Stage", self.stage.clone()));
         rows.push(("Cause", self.cause.clone()));
         rows
@@ -232,7 +259,7 @@ fn line(text: &str, most: usize) -> String {
     }
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -264,6 +291,7 @@ mod tests {
             evidence: vec!["probe 1: 500 in 3 ms".into(), "stdout: boom".into()],
             rolled_back: false,
             serving: Some("Blue (0a0b0c0)".into()),
+            maintenance: None,
             link: "https://teal.example.org/apps/shop".into(),
         }
     }
@@ -295,6 +323,24 @@ mod tests {
         assert!(letter.subject.ends_with("broke in production and was taken back"), "{}", letter.subject);
         assert!(letter.text.contains("Blue (0a0b0c0) serves again."), "{}", letter.text);
         assert!(letter.text.contains("the platform"), "{}", letter.text);
+    }
+
+    #[test]
+    fn a_maintenance_that_failed_says_what_the_image_changed_and_that_the_app_stays() {
+        let note = Some("image debian-12-a → debian-12-b: openssl 3.0.1 → 3.0.2".to_owned());
+        let letter = compose(&Facts { maintenance: note.clone(), author: None, ..facts() });
+        assert_eq!(letter.subject, "shop: maintenance failed at check; it stays on its image");
+        for words in [
+            "did not go live there",
+            "Blue (0a0b0c0) still serves",
+            "openssl 3.0.1 → 3.0.2",
+            "maintenance pin shop",
+            "the platform",
+        ] {
+            assert!(letter.text.contains(words) && letter.html.contains(words), "{words}: {}", letter.text);
+        }
+        let letter = compose(&Facts { maintenance: note, rolled_back: true, ..facts() });
+        assert!(letter.text.contains("broke within its bake"), "{}", letter.text);
     }
 
     #[test]

@@ -204,6 +204,7 @@ fn deployment_view(deployment: &Deployment, colour: Option<Colour>) -> Deploymen
         author: deployment.author.clone(),
         commit: deployment.commit.as_ref().map(commit),
         colour,
+        note: deployment.note.clone(),
         started_at: rfc3339(deployment.times.queued),
         ended_at: verdict_at(deployment).map(rfc3339),
         failure: failure(deployment),

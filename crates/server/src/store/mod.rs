@@ -7,12 +7,14 @@ mod apps;
 mod census;
 mod certificates;
 mod mails;
+mod rollouts;
 mod rows;
 
 pub use apps::{AppRow, Variables};
 pub use census::Ends;
 pub use certificates::{CertificateRow, Held, Order};
 pub use mails::QueuedMail;
+pub use rollouts::Pin;
 pub use rows::Commit;
 
 use crate::secrets::{self, Key};
@@ -28,6 +30,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002.sql"),
     include_str!("../../migrations/0003.sql"),
     include_str!("../../migrations/0004.sql"),
+    include_str!("../../migrations/0005.sql"),
 ];
 
 /// What can go wrong with the store.

@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc};
 use teal_core::{
-    deploy::{Change, Fact, Failure, Mail, Outcome, Rows, Stage, Step},
+    deploy::{Change, Fact, Failure, Kind, Mail, Outcome, Rows, Stage, Step},
     engine::{self, Committed},
     id::{AppId, DeploymentId},
     time::Time,
@@ -58,6 +58,8 @@ pub struct World {
     pub changes: broadcast::Sender<Changed>,
     /// Builds that may run at once.
     pub build_slots: Arc<Semaphore>,
+    /// Of these, for maintenance.
+    pub maintenance_slots: Arc<Semaphore>,
 }
 
 /// The wall clock.
@@ -145,6 +147,11 @@ impl World {
             }
             Err(error) => return unknown("build", &error),
         };
+        // Maintenance leaves a slot to users, where there is more than one.
+        let waits = deployment.kind == Kind::Maintenance;
+        let Ok(_place) = self.maintenance_slots.acquire_many(u32::from(waits)).await else {
+            return Outcome::Unknown;
+        };
         let Ok(_slot) = self.build_slots.acquire().await else { return Outcome::Unknown };
         let job = Job::new(&self.config, rows, deployment, commit.id, snapshot, deadline);
         match self.builder.build(job).await {
@@ -219,7 +226,7 @@ impl World {
 }
 
 /// A few characters that tell recipients apart in a mail's id without naming them.
-fn short_hash(text: &str) -> String {
+pub(crate) fn short_hash(text: &str) -> String {
     crate::secrets::hash(text).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
