@@ -6,6 +6,7 @@ mod api;
 mod app;
 mod authority;
 mod host;
+pub mod image;
 mod mail;
 mod repository;
 mod rig;

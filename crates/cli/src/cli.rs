@@ -109,6 +109,9 @@ pub(crate) enum Command {
     /// The base systems that environments run on.
     #[command(subcommand, after_help = "Example:\n  teal image build debian-12")]
     Image(commands::image::ImageCommand),
+    /// Move apps to a newer image, and leave some alone.
+    #[command(subcommand, after_help = "Example:\n  teal maintenance status --watch")]
+    Maintenance(commands::maintenance::MaintenanceCommand),
     /// Say what the host can do, and what to do about the rest.
     Doctor(commands::doctor::DoctorArgs),
     /// Print the completion script of a shell.
@@ -150,6 +153,7 @@ impl Command {
             Self::Users(command) => commands::users::run(context, command),
             Self::Notify(command) => commands::notify::run(context, command),
             Self::Image(command) => commands::image::run(context, command),
+            Self::Maintenance(command) => commands::maintenance::run(context, command),
             Self::Doctor(args) => commands::doctor::run(context, args),
             Self::Completion(args) => commands::completion::run(context, args),
             Self::Man(args) => commands::man::run(context, args),

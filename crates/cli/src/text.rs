@@ -105,6 +105,9 @@ pub(crate) fn status(out: &Out, view: &StatusView) -> String {
         lines.push(format!("  tls        {}", harmless(tls)));
     }
     lines.push(format!("  runtime    {}", harmless(&view.runtime)));
+    if let Some(until) = &view.pinned_until {
+        lines.push(format!("  pinned     maintenance leaves it alone until {}", harmless(until)));
+    }
     lines.extend(
         view.warnings.iter().map(|w| format!("  {} {}", out.paint(Paint::Warn, "warning:"), harmless(w))),
     );

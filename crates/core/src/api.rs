@@ -65,6 +65,9 @@ pub struct StatusView {
     pub tls: Option<String>,
     /// The runtime that its instances run under.
     pub runtime: String,
+    /// Until when maintenance leaves it alone, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned_until: Option<Timestamp>,
     /// Things that the owner ought to know (no isolation, memory held by a sleeper…).
     pub warnings: Vec<String>,
 }

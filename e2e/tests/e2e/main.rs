@@ -14,6 +14,7 @@ mod first;
 mod image;
 mod leftovers;
 mod mail;
+mod maintenance;
 mod newest;
 mod pointer;
 mod real;

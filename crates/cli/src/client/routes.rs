@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use teal_core::{
     api::{
-        Accepted, Action, AppView, CertificateView, DeploymentView, FindingView, KeyView, LogView, NewApp,
-        NewToken, StatusView, TokenView, UserView, VariableView, WhoAmI,
+        Accepted, Action, AppView, CertificateView, DeploymentView, FindingView, KeyView, LogView,
+        MaintenanceAction, MaintenanceRequest, MaintenanceView, NewApp, NewToken, PinRequest, PinView,
+        StatusView, TokenView, UserView, VariableView, WhoAmI,
         image::{ImageBuildView, ImageCheckView, ImageDetails, ImageView},
     },
     id::DeploymentId,
@@ -198,6 +199,26 @@ impl Client {
     /// What a rebuilt image would differ in.
     pub(crate) fn check_image(&self, name: &str) -> Result<ImageCheckView> {
         self.send("POST", "images/check", &json!({ "name": name }))
+    }
+
+    /// The image, the window, the newest rollout and the pins.
+    pub(crate) fn maintenance(&self) -> Result<MaintenanceView> {
+        self.get("maintenance")
+    }
+
+    /// Starts, resumes or ends a rollout.
+    pub(crate) fn maintain(&self, action: MaintenanceAction) -> Result<MaintenanceView> {
+        self.send("POST", "maintenance/actions", &MaintenanceRequest { action })
+    }
+
+    /// Leaves an app alone until a date.
+    pub(crate) fn pin(&self, name: &str, until: &str) -> Result<PinView> {
+        self.send("PUT", &of(name, "/pin"), &PinRequest { until: until.to_owned() })
+    }
+
+    /// Lets maintenance move it again.
+    pub(crate) fn unpin(&self, name: &str) -> Result<Accepted> {
+        self.remove(&of(name, "/pin"))
     }
 
     /// What the server's host can do.

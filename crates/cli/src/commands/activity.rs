@@ -30,6 +30,7 @@ fn line(view: &DeploymentView) -> Vec<String> {
     let commit = view.commit.as_ref().map_or_else(|| "—".into(), text::commit);
     let failure =
         view.failure.as_ref().map(|f| format!("  ({}: {})", harmless(&f.stage), harmless(&f.message)));
+    let note = view.note.as_ref().map(|note| format!("  [{}]", harmless(note)));
     vec![
         view.deployment.to_string(),
         harmless(&view.state),
@@ -37,6 +38,6 @@ fn line(view: &DeploymentView) -> Vec<String> {
         harmless(&view.cause),
         view.author.as_deref().map_or_else(|| "—".into(), harmless),
         text::age(&view.started_at),
-        format!("{commit}{}", failure.unwrap_or_default()),
+        format!("{commit}{}{}", failure.unwrap_or_default(), note.unwrap_or_default()),
     ]
 }

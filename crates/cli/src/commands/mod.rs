@@ -14,6 +14,7 @@ pub(crate) mod keys;
 pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod logs;
+pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod notify;
 pub(crate) mod status;

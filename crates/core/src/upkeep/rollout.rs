@@ -239,7 +239,7 @@ impl Rollout {
     /// Whoever performs it has something to do or to wait for: it is not over, or a deployment of it is still under way.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        !self.state.is_final() || self.tally().under_way > 0
+        self.ended.is_none()
     }
 
     /// An app of it.

@@ -100,6 +100,10 @@ impl World {
             }
         }
         for place in 0..self.rollouts.len() {
+            // The store gives the keeper no others.
+            if !self.rollouts[place].is_open() {
+                continue;
+            }
             let seen = self.seen(Some(&self.rollouts[place]));
             let look = Look { now: self.now, open: self.open, apps: &seen };
             let ids = &mut self.ids;

@@ -11,6 +11,7 @@ mod error;
 mod images;
 mod input;
 mod limiter;
+mod maintenance;
 mod people;
 mod protect;
 mod settings;
@@ -94,7 +95,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(settings::variables, settings::set_variables))
         .routes(routes!(settings::domains, settings::set_domains))
         .routes(routes!(settings::certificates))
-        .routes(routes!(settings::config, settings::set_config));
+        .routes(routes!(settings::config, settings::set_config))
+        .routes(routes!(maintenance::pin, maintenance::unpin));
     let server = OpenApiRouter::new()
         .routes(routes!(traffic::all_traffic))
         .routes(routes!(people::whoami))
@@ -110,6 +112,8 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(images::show, images::remove))
         .routes(routes!(images::diff))
         .routes(routes!(people::test_mail))
-        .routes(routes!(people::doctor));
+        .routes(routes!(people::doctor))
+        .routes(routes!(maintenance::show))
+        .routes(routes!(maintenance::act));
     OpenApiRouter::with_openapi(document::preface()).nest("/api/v1", app.merge(server))
 }

@@ -3,6 +3,7 @@
 
 mod console;
 mod lab;
+mod maintenance;
 mod ports;
 mod streams;
 mod traffic;

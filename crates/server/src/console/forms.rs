@@ -135,7 +135,7 @@ pub(crate) async fn redeploy(
     Ok(to_overview(&path))
 }
 
-fn to_overview(path: &HashMap<String, String>) -> Redirect {
+pub(crate) fn to_overview(path: &HashMap<String, String>) -> Redirect {
     let name = path.get("name").map_or("", String::as_str);
     Redirect::to(&format!("/apps/{name}"))
 }

@@ -6,6 +6,7 @@
 mod assets;
 mod changes;
 mod forms;
+mod maintenance;
 pub(crate) mod pages;
 #[cfg(test)]
 mod samples;
@@ -26,6 +27,9 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/", get(pages::applications))
         .route("/list", get(pages::applications_list))
         .route("/changes", get(changes::all))
+        .route("/maintenance", get(maintenance::page).post(maintenance::order))
+        .route("/maintenance/now", get(maintenance::page_now))
+        .route("/apps/{name}/pin", post(maintenance::pin))
         .route("/login", get(pages::login).post(forms::login))
         .route("/logout", post(forms::logout))
         .route("/apps/{name}", get(pages::overview))

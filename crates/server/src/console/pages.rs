@@ -4,6 +4,7 @@
 use super::{
     assets, view,
     visitor::{Refusal, Visitor, safe_next},
+    when::When,
 };
 use crate::api::{Problem, TheApp, TheDeployment, Web, read_log};
 use askama::Template;
@@ -36,7 +37,7 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    fn of(title: impl Into<String>, visitor: &Visitor) -> Self {
+    pub(crate) fn of(title: impl Into<String>, visitor: &Visitor) -> Self {
         let user = Some(visitor.who().user.clone());
         Self { title: title.into(), user, csrf: visitor.csrf.clone(), assets: assets::base() }
     }
@@ -100,6 +101,8 @@ pub(crate) struct Overview {
     pub(crate) streams: Vec<view::Door>,
     pub(crate) runtime: String,
     pub(crate) warnings: Vec<String>,
+    /// Until when maintenance leaves it alone.
+    pub(crate) pinned: Option<When>,
     pub(crate) git: String,
     pub(crate) head: view::Head,
     pub(crate) places: [view::Place; 2],
@@ -168,7 +171,7 @@ fn render(template: &impl Template) -> String {
     })
 }
 
-fn html(template: &impl Template) -> Html<String> {
+pub(crate) fn html(template: &impl Template) -> Html<String> {
     Html(render(template))
 }
 
@@ -248,6 +251,7 @@ pub(crate) fn overview_of(
         streams: view::doors(status.tcp.as_deref(), status.tls.as_deref()),
         runtime: status.runtime.clone(),
         warnings: status.warnings.clone(),
+        pinned: status.pinned_until.as_deref().map(|until| When::new(until, now)),
         git: app.git_ssh.clone().unwrap_or_else(|| app.git_http.clone()),
         head: view::head(status),
         places: [Colour::Blue, Colour::Green].map(|colour| view::place(status, colour, now)),

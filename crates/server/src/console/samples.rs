@@ -3,6 +3,7 @@
 
 use super::{
     assets,
+    maintenance::{MaintenancePage, maintenance_of},
     pages::{self, DeploymentPage, Frame, Overview, OverviewPage, StartDialogue},
     view,
 };
@@ -10,8 +11,8 @@ use askama::Template;
 use jiff::{SignedDuration, Timestamp};
 use teal_core::{
     api::{
-        AppView, ButtonView, CommitView, DeploymentView, FailureView, LiveView, LogView, PhaseView,
-        SpareView, StatusView,
+        AppView, ButtonView, CommitView, DeploymentView, FailureView, LiveView, LogView, MaintenanceView,
+        PackageView, PhaseView, PinView, RolloutAppView, RolloutView, SpareView, StatusView,
     },
     route::Colour,
 };
@@ -132,6 +133,7 @@ fn status(word: &str) -> StatusView {
         tcp: None,
         tls: None,
         runtime: "sandbox".into(),
+        pinned_until: None,
         warnings: Vec::new(),
     }
 }
@@ -453,4 +455,88 @@ fn pages_for_nobody_hold_to_the_same_rules() {
     let problem = crate::api::Problem::not_found("there is nothing at /nowhere");
     says(&checked("problem", pages::problem(&problem)), &["Not found", "there is nothing at /nowhere"]);
     says(&pages::once_more("//evil.test"), &["url=/\""]);
+}
+
+fn rollout(state: &str, why: Option<&str>) -> RolloutView {
+    let app = |name: &str, state: &str, why: Option<&str>| RolloutAppView {
+        app: name.into(),
+        from: "debian-12-a".into(),
+        state: state.into(),
+        deployment: why.is_none().then(|| "d-7".parse().expect("id")),
+        why: why.map(Into::into),
+    };
+    let package = PackageView {
+        package: "openssl".into(),
+        from: Some("3.0.1".into()),
+        to: Some("3.0.2".into()),
+        security: true,
+    };
+    RolloutView {
+        id: "m-1".into(),
+        image: "debian-12-b".into(),
+        from: Some("debian-12-a".into()),
+        state: state.into(),
+        why: why.map(Into::into),
+        author: None,
+        started_at: at(-300),
+        ended_at: None,
+        waiting: 4,
+        under_way: 1,
+        moved: 7,
+        failed: 2,
+        left: 1,
+        changes: vec![package; 70],
+        apps: vec![
+            app("shop", "moved", None),
+            app("blog", "failed", None),
+            app("wiki", "left", Some("it is stopped <b>")),
+        ],
+    }
+}
+
+fn maintenance_page(name: &str, rollout: Option<RolloutView>, opens: Option<String>, behind: u32) -> String {
+    let view = MaintenanceView {
+        image: "debian-12-b".into(),
+        window: "Sun 02:00-05:00".into(),
+        window_opens_at: opens,
+        behind,
+        rollout,
+        pins: vec![PinView { app: "old".into(), until: at(90_000), author: "ada".into() }],
+    };
+    let frame = Frame {
+        title: "Maintenance".into(),
+        user: Some("ada".into()),
+        csrf: "csrf-1".into(),
+        assets: assets::base(),
+    };
+    let now = maintenance_of(view, "csrf-1", now());
+    checked(name, MaintenancePage { frame, now }.render().expect("renders"))
+}
+
+#[test]
+fn maintenance_says_how_far_it_is_and_offers_what_makes_sense() {
+    let why = Some("2 of its deployments failed: blog, cart");
+    let halted = maintenance_page("maintenance-halted", Some(rollout("halted", why)), None, 6);
+    says(
+        &halted,
+        &[
+            "2 of its deployments failed",
+            ">Go on<",
+            ">End the rollout<",
+            "7 moved · 2 failed · 1 left",
+            "70 packages change",
+            "openssl 3.0.1 → 3.0.2 · security",
+            "and 10 more",
+            "href=\"/apps/blog/deployments/d-7\"",
+            "it is stopped &#60;b&#62;",
+            "href=\"/apps/old\"",
+            "name=\"csrf\" value=\"csrf-1\"",
+        ],
+    );
+    assert!(!halted.contains(">Move apps now<"));
+    let waits = maintenance_page("maintenance-waits", Some(rollout("running", None)), Some(at(7_200)), 6);
+    says(&waits, &[">Move apps now<", ">End the rollout<", "opens"]);
+    let done = maintenance_page("maintenance-done", Some(rollout("done", None)), None, 0);
+    assert!(!done.contains("name=\"action\""), "{done}");
+    says(&maintenance_page("maintenance-none", None, None, 3), &["No app was moved yet.", ">Move apps now<"]);
 }

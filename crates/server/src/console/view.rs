@@ -31,7 +31,7 @@ pub(crate) struct Badge {
     pub(crate) title: &'static str,
 }
 
-fn badge(tone: &'static str, text: impl Into<String>, title: &'static str) -> Badge {
+pub(crate) fn badge(tone: &'static str, text: impl Into<String>, title: &'static str) -> Badge {
     Badge { tone, text: text.into(), title }
 }
 
@@ -323,6 +323,8 @@ pub(crate) struct Deployment {
     pub(crate) badge: Badge,
     pub(crate) action: String,
     pub(crate) cause: String,
+    /// What it brings besides the commit.
+    pub(crate) note: Option<String>,
     pub(crate) phase: &'static str,
     pub(crate) commit: Option<Commit>,
     pub(crate) colour: Option<(&'static str, &'static str)>,
@@ -342,6 +344,7 @@ pub(crate) fn deployment(view: &DeploymentView, now: Timestamp) -> Deployment {
         badge: state_badge(view),
         action: view.action.clone(),
         cause: cause(view),
+        note: view.note.clone(),
         phase: phase_name(&view.phase),
         commit: view.commit.as_ref().map(Into::into),
         colour: view.colour.map(|colour| (colour.word(), colour_name(colour))),

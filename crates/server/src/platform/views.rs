@@ -50,6 +50,7 @@ impl Platform {
             runtime: self.inner.world.runtime.described().into(),
             tcp: streams.tcp,
             tls: streams.tls,
+            pinned_until: self.pinned(app).await?,
             warnings,
         })
     }

@@ -186,7 +186,8 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let store = opened(&place);
         for number in 0..60 {
-            let over = Rollout { state: State::Done, apps: Vec::new(), ..rollout(number) };
+            let over =
+                Rollout { state: State::Done, ended: Some(Time(6)), apps: Vec::new(), ..rollout(number) };
             store.store_rollouts(vec![over], Vec::new()).await.expect("written");
         }
         assert!(store.open_rollouts().await.expect("read").is_empty());

@@ -6,6 +6,8 @@
 mod images;
 mod mail;
 mod orders;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use orders::Error;
@@ -13,7 +15,7 @@ pub use orders::Error;
 use crate::{
     crash::{self, Side},
     driver::Driver,
-    platform::{new_deployment, new_id},
+    platform::{Changed, new_deployment, new_id},
     store::{self, Store},
     world::{World, now},
 };
@@ -145,7 +147,7 @@ impl Upkeep {
             if self.save(vec![advance.rollout.clone()], mails).await? == Committed::Conflict {
                 return Ok(rollout);
             }
-            say(&rollout, &advance.rollout);
+            self.tell(&rollout, &advance.rollout);
             rollout = advance.rollout;
         }
         // What has just been written down has no row yet.
@@ -188,6 +190,19 @@ impl Upkeep {
         }
     }
 
+    /// What changed, for the operator's log and for open pages.
+    fn tell(&self, before: &Rollout, after: &Rollout) {
+        for (old, new) in before.apps.iter().zip(&after.apps) {
+            if old.progress != new.progress {
+                tracing::info!(rollout = %after.id, app = new.name, progress = new.progress.word(), "maintenance");
+                let _ = self.world.changes.send(Changed { app: new.app.clone() });
+            }
+        }
+        if before.state != after.state {
+            tracing::info!(rollout = %after.id, state = after.state.word(), "the rollout");
+        }
+    }
+
     /// All apps as a rollout sees them. A deployment that is over and whose environment is gone is looked up by itself.
     async fn apps(&self, rollout: Option<&Rollout>) -> Result<Apps, store::Error> {
         let pins = self.store().pins().await?;
@@ -218,18 +233,6 @@ fn under_way<'a>(rollout: &'a Rollout, app: &AppId) -> Option<&'a DeploymentId> 
 
 fn may_come_again(rollout: &Rollout) -> bool {
     rollout.apps.iter().any(|member| matches!(&member.progress, Progress::Left { why } if why.may_pass()))
-}
-
-/// What changed, in the operator's log.
-fn say(before: &Rollout, after: &Rollout) {
-    for (old, new) in before.apps.iter().zip(&after.apps) {
-        if old.progress != new.progress {
-            tracing::info!(rollout = %after.id, app = new.name, progress = new.progress.word(), "maintenance");
-        }
-    }
-    if before.state != after.state {
-        tracing::info!(rollout = %after.id, state = after.state.word(), "the rollout");
-    }
 }
 
 /// Until an instant.

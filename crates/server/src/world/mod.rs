@@ -25,7 +25,7 @@ use crate::{
 };
 use std::{path::PathBuf, sync::Arc};
 use teal_core::{
-    deploy::{Change, Fact, Failure, Kind, Mail, Outcome, Rows, Stage, Step},
+    deploy::{Change, Deployment, Fact, Failure, Kind, Mail, Outcome, Rows, Stage, Step},
     engine::{self, Committed},
     id::{AppId, DeploymentId},
     time::Time,
@@ -153,6 +153,7 @@ impl World {
             return Outcome::Unknown;
         };
         let Ok(_slot) = self.build_slots.acquire().await else { return Outcome::Unknown };
+        self.say_note(deployment);
         let job = Job::new(&self.config, rows, deployment, commit.id, snapshot, deadline);
         match self.builder.build(job).await {
             teal_runtime::Outcome::Done(built) => {
@@ -167,6 +168,15 @@ impl World {
                 tracing::warn!(deployment = %id, why, "build: not known, trying again");
                 Outcome::Unknown
             }
+        }
+    }
+
+    /// What it brings is in its log even if the server died right after it was asked for.
+    fn say_note(&self, deployment: &Deployment) {
+        let Some(note) = &deployment.note else { return };
+        let said = self.logs.read(&deployment.id, 0, 100).unwrap_or_default();
+        if !said.iter().any(|line| line.text.contains(note)) {
+            self.say(&deployment.id, crate::log::TEAL, note);
         }
     }
 

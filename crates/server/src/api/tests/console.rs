@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 /// Logs in; the cookie as a browser sends it back.
-async fn login(lab: &Lab, secret: &str) -> String {
+pub(super) async fn login(lab: &Lab, secret: &str) -> String {
     let form = lab.ask("POST", "/login").form(&format!("token={secret}&next=%2Fapps%2Fshop"));
     let answer = form.header("sec-fetch-site", "same-origin").send().await;
     assert_eq!((answer.status, answer.header("location")), (StatusCode::SEE_OTHER, Some("/apps/shop")));
@@ -18,12 +18,12 @@ async fn login(lab: &Lab, secret: &str) -> String {
 }
 
 /// The CSRF token that a page holds.
-fn csrf(page: &str) -> String {
+pub(super) fn csrf(page: &str) -> String {
     let (_, rest) = page.split_once("name=\"csrf\" value=\"").expect("form");
     rest.split('"').next().expect("value").to_owned()
 }
 
-async fn page(ask: Ask, cookie: &str) -> String {
+pub(super) async fn page(ask: Ask, cookie: &str) -> String {
     let answer = ask.header("cookie", cookie).send().await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     answer.text().to_owned()
