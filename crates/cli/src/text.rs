@@ -11,6 +11,14 @@ pub(crate) fn short(commit: &str) -> String {
     harmless(commit).chars().take(7).collect()
 }
 
+/// At most so many characters.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
 /// `a1b2c3d fix cart`.
 pub(crate) fn commit(commit: &CommitView) -> String {
     format!("{} {}", short(&commit.id), harmless(&commit.message))
@@ -145,6 +153,11 @@ mod tests {
     fn columns_stand_under_each_other() {
         let rows = vec![vec!["a".into(), "bbbb".into()], vec!["ccc".into(), "d".into()]];
         assert_eq!(table(&["ONE", "TWO"], &rows), "ONE  TWO\na    bbbb\nccc  d");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_between_characters() {
+        assert_eq!([cut("a → b", 3), cut("a → b", 5), cut("", 3)], ["a →…", "a → b", ""]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ pub(crate) struct ActivityArgs {
     limit: u32,
 }
 
+/// What a deployment brings is shown up to so many characters; `--json` has all of it.
+const NOTE: usize = 100;
+
 /// Shows it.
 pub(crate) fn run(context: &Context, args: ActivityArgs) -> Result<()> {
     let rows = context.client()?.activity(&context.app(args.app.given())?, args.limit)?;
@@ -30,7 +33,7 @@ fn line(view: &DeploymentView) -> Vec<String> {
     let commit = view.commit.as_ref().map_or_else(|| "—".into(), text::commit);
     let failure =
         view.failure.as_ref().map(|f| format!("  ({}: {})", harmless(&f.stage), harmless(&f.message)));
-    let note = view.note.as_ref().map(|note| format!("  [{}]", harmless(note)));
+    let note = view.note.as_ref().map(|note| format!("  [{}]", text::cut(&harmless(note), NOTE)));
     vec![
         view.deployment.to_string(),
         harmless(&view.state),
