@@ -96,7 +96,7 @@ fn twenty_apps_move_to_another_image_and_three_stay() -> Result<()> {
     image::make(host.path(), "debian-12-one", 1, "3.0.1")?;
     deploy_all(&host)?;
     let before = live(&host)?;
-    let rig = Rig::start(&host, "shop", &["--rate", "50", "--websockets", "0", "--sse", "0"])?;
+    let rig = Rig::start(&host, "shop", &["--rate", "100", "--websockets", "0", "--sse", "0"])?;
     image::make(host.path(), "debian-12-two", 2, "3.0.2")?;
     let (over, edge) = (AtomicBool::new(false), host.http());
     let (done, (visits, failed)) = std::thread::scope(|scope| {
