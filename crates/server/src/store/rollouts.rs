@@ -169,7 +169,7 @@ mod tests {
         let first = rollout(1);
         let save = |rollouts| store.store_rollouts(rollouts, Vec::new());
         assert_eq!(save(vec![first.clone()]).await.expect("written"), Committed::Ok);
-        assert_eq!(store.open_rollouts().await.expect("read"), [first.clone()]);
+        assert_eq!(store.open_rollouts().await.expect("read"), std::slice::from_ref(&first));
         let mut second = first.clone();
         second.version += 1;
         second.apps[1].progress = Progress::UnderWay { deployment: "d-1".parse().expect("legal") };

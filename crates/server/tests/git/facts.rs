@@ -177,6 +177,7 @@ fn view(deployment: &DeploymentId, state: &str) -> DeploymentView {
         action: "DEPLOY".into(),
         cause: "Git".into(),
         author: None,
+        note: None,
         commit: None,
         colour: None,
         started_at: String::new(),
