@@ -28,12 +28,6 @@ impl From<upkeep::Error> for Error {
 }
 
 impl Platform {
-    /// The image's version that pushes are built on: said here and nowhere else.
-    #[must_use]
-    pub fn current_image(&self) -> String {
-        self.inner.world.current_image()
-    }
-
     /// The keeper of rollouts. Wake it when there is another image.
     #[must_use]
     pub fn upkeep(&self) -> &Upkeep {

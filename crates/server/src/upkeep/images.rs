@@ -1,25 +1,11 @@
-//! What is known of images: which one pushes are built on, and what differs between two. It reads their manifests and must never change one.
+//! What is known of images: which one apps move to, and what differs between two, in words. It must never change one.
 
 use super::Upkeep;
-use crate::world::{HOST_IMAGE, World};
-use std::{fs, path::Path};
-use teal_core::image::{self, Change, MANIFEST, Manifest};
+use crate::images::Images;
+use teal_core::image::Change;
 
 /// Packages that a note names; the rollout has all of them.
 const NAMED: usize = 40;
-/// The largest manifest that is read, in bytes.
-const MAX_MANIFEST: u64 = 8 << 20;
-
-impl World {
-    /// The image's version that whatever is built from now on is built on: the newest, or the host's own `/usr` while there is none.
-    #[must_use]
-    pub fn current_image(&self) -> String {
-        let images = fs::read_dir(self.config.data.join("images"));
-        let manifests = images.into_iter().flatten().flatten().filter_map(|entry| read(&entry.path()));
-        let newest = manifests.max_by(|a, b| (a.built, &a.version).cmp(&(b.built, &b.version)));
-        newest.map_or_else(|| HOST_IMAGE.to_owned(), |manifest| manifest.version)
-    }
-}
 
 impl Upkeep {
     pub(super) fn current_image(&self) -> String {
@@ -27,28 +13,14 @@ impl Upkeep {
     }
 }
 
-/// The manifest in an image's directory; a directory without it, or with that of another version, is no image.
-fn read(directory: &Path) -> Option<Manifest> {
-    let path = directory.join(MANIFEST);
-    if fs::metadata(&path).ok()?.len() > MAX_MANIFEST {
-        return None;
-    }
-    let manifest: Manifest = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-    (directory.file_name()?.to_str()? == manifest.version).then_some(manifest)
-}
-
-/// What differs between two versions; nothing where one of them is not known, as the host's own `/usr`.
-pub(super) fn changes(data: &Path, from: &str, to: &str) -> Vec<Change> {
-    let images = data.join("images");
-    match (read(&images.join(from)), read(&images.join(to))) {
-        (Some(old), Some(new)) => image::changes(&old.packages, &new.packages),
-        _ => Vec::new(),
-    }
+/// What differs between two versions; nothing where one of them is not known, as the host's own system.
+pub(super) fn changes(images: &Images, from: &str, to: &str) -> Vec<Change> {
+    images.diff(from, to).unwrap_or_default()
 }
 
 /// The same in a sentence.
-pub(super) fn note(data: &Path, from: &str, to: &str) -> String {
-    let changes = changes(data, from, to);
+pub(super) fn note(images: &Images, from: &str, to: &str) -> String {
+    let changes = changes(images, from, to);
     let named: Vec<String> = changes.iter().take(NAMED).map(told).collect();
     let what = match changes.len().saturating_sub(named.len()) {
         0 if named.is_empty() => "which packages differ is not known".to_owned(),
@@ -71,14 +43,18 @@ pub(super) fn told(change: &Change) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use teal_core::time::Time;
+    use std::{fs, path::Path};
+    use teal_core::{
+        image::{MANIFEST, Manifest},
+        time::Time,
+    };
 
-    fn make(data: &Path, version: &str, built: u64, packages: &[(&str, &str)]) {
+    fn make(data: &Path, version: &str, packages: &[(&str, &str)]) {
         let manifest = Manifest {
             name: "debian-12".into(),
             version: version.into(),
             hash: "0".repeat(64),
-            built: Time(built),
+            built: Time(1),
             kernel: "6.1".into(),
             agent: "0".repeat(64),
             packages: packages.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
@@ -92,24 +68,15 @@ mod tests {
     fn a_note_says_what_differs_and_what_is_not_known() {
         let place = tempfile::tempdir().expect("a directory");
         let data = place.path();
-        make(data, "one", 1, &[("a", "1"), ("b", "1")]);
-        make(data, "two", 2, &[("a", "2"), ("c", "1")]);
-        assert_eq!(note(data, "one", "two"), "image one → two: a 1 → 2, b is gone, c 1 is new");
-        assert!(note(data, "host", "two").ends_with("which packages differ is not known"));
+        let images = Images::open(data, "debian-12").expect("opens");
+        make(data, "debian-12-1", &[("a", "1"), ("b", "1")]);
+        make(data, "debian-12-2", &[("a", "2"), ("c", "1")]);
+        let short = note(&images, "debian-12-1", "debian-12-2");
+        assert_eq!(short, "image debian-12-1 → debian-12-2: a 1 → 2, b is gone, c 1 is new");
+        assert!(note(&images, "host", "debian-12-2").ends_with("which packages differ is not known"));
         let many: Vec<String> = (0..100).map(|n| format!("p{n:02}")).collect();
-        make(data, "three", 3, &many.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
-        let long = note(data, "two", "three");
+        make(data, "debian-12-3", &many.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
+        let long = note(&images, "debian-12-2", "debian-12-3");
         assert!(long.ends_with("and 62 more") && long.contains("p00 1 is new"), "{long}");
-    }
-
-    #[test]
-    fn a_directory_that_is_not_what_it_says_is_no_image() {
-        let place = tempfile::tempdir().expect("a directory");
-        make(place.path(), "one", 1, &[]);
-        let images = place.path().join("images");
-        fs::rename(images.join("one"), images.join("other")).expect("renamed");
-        fs::create_dir(images.join("half")).expect("made");
-        assert_eq!(read(&images.join("other")), None);
-        assert_eq!(read(&images.join("half")), None);
     }
 }

@@ -129,7 +129,7 @@ impl Upkeep {
     /// Stores a new rollout; every older one gives way in the same transaction.
     async fn start(&self, new: New, apps: &Apps) -> Result<(), store::Error> {
         let image = new.image.clone();
-        let started = upkeep::start(new, apps, |from| images::changes(&self.world.config.data, from, &image));
+        let started = upkeep::start(new, apps, |from| images::changes(&self.world.images, from, &image));
         tracing::info!(rollout = %started.id, image = started.image, apps = started.apps.len(), "a rollout begins");
         let open = self.store().open_rollouts().await?;
         let mut all: Vec<Rollout> = open.iter().filter_map(|old| upkeep::replace(old, &started.id)).collect();
@@ -175,7 +175,7 @@ impl Upkeep {
     /// Asks the machine. What it refuses shows in the next look, as what the app has become.
     async fn ask(&self, rollout: &Rollout, app: &AppId, deployment: DeploymentId, seen: Option<&Seen>) {
         let from = seen.and_then(|seen| seen.live.as_deref()).unwrap_or("none");
-        let note = images::note(&self.world.config.data, from, &rollout.image);
+        let note = images::note(&self.world.images, from, &rollout.image);
         let act = Act::Maintenance { image: rollout.image.clone(), note: Some(note) };
         let author = rollout.author.clone();
         let request = Request { id: deployment.clone(), cause: Cause::Maintenance, author, act };

@@ -45,8 +45,12 @@ impl Rig {
     pub(super) fn new(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().to_owned();
-        let mut config =
-            Config { data: data.clone(), mail_to: vec!["ops@example.test".into()], ..Config::default() };
+        let mut config = Config {
+            data: data.clone(),
+            mail_to: vec!["ops@example.test".into()],
+            image: "debian-12".into(),
+            ..Config::default()
+        };
         config.maintenance.spread_s = 0;
         change(&mut config);
         let store =
