@@ -1,15 +1,16 @@
 //! A file of changes to a table, one behind the other: what is appended and fsynced is kept, however large the table is.
 //!
 //! Each record carries its length and a checksum. What a crash tore is the last record and was never acknowledged, so it is left out; a record that is not whole
-//! must never be used, nor anything behind it.
+//! must never be used, nor anything behind it. Room is made ahead, in zeros: a change that only fills what is there costs no change of the file system's
+//! own tables, for which it would wait whenever somebody else changes them.
 
 use crate::{durable::checksum, error::Error};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    io,
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 use teal_core::{
@@ -21,6 +22,8 @@ use teal_core::{
 const MAGIC: &[u8] = b"teal-router-changes 1\n";
 /// What a file is called, before its number.
 const NAME: &str = "changes-";
+/// Room for changes is made in steps of this many bytes: some hundred changes each.
+const ROOM: u64 = 64 * 1024;
 /// The longest length and checksum, with their line end.
 const LONGEST_HEAD: usize = 48;
 
@@ -46,7 +49,10 @@ pub(crate) struct Record<'a> {
 pub(crate) struct Changes {
     path: PathBuf,
     file: File,
+    /// What is filled.
     length: u64,
+    /// What there is room for.
+    room: u64,
 }
 
 impl Changes {
@@ -57,19 +63,21 @@ impl Changes {
             let path = path.clone();
             move |source| Error::State { path, doing, source }
         };
-        let file = OpenOptions::new().create_new(true).append(true).mode(0o600).open(&path);
-        let mut file = file.map_err(failed("the file of changes to the table cannot be made"))?;
-        let written = file.write_all(MAGIC).and_then(|()| file.sync_all());
+        let file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
+        let file = file.map_err(failed("the file of changes to the table cannot be made"))?;
+        let mut begun = MAGIC.to_vec();
+        begun.resize(ROOM as usize, 0);
+        let written = file.write_all_at(&begun, 0).and_then(|()| file.sync_all());
         written.map_err(failed("the file of changes to the table cannot be written"))?;
         let synced = File::open(directory).and_then(|directory| directory.sync_all());
         synced.map_err(failed("the directory cannot be fsynced"))?;
-        Ok(Self { path, file, length: MAGIC.len() as u64 })
+        Ok(Self { path, file, length: MAGIC.len() as u64, room: ROOM })
     }
 
     /// Makes a change durable. After an error nothing may be appended any more: half a record may be there.
     pub(crate) fn append(&mut self, record: &Record<'_>) -> Result<(), Error> {
         let bytes = render(record)?;
-        let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
+        let written = self.write(&bytes).and_then(|()| self.file.sync_data());
         let there = written.and_then(|()| self.file.metadata()).and_then(|file| match file.nlink() {
             0 => Err(io::Error::other("it was removed")),
             _ => Ok(()),
@@ -77,6 +85,17 @@ impl Changes {
         self.length += bytes.len() as u64;
         let doing = "a change to the table cannot be written";
         there.map_err(|source| Error::State { path: self.path.clone(), doing, source })
+    }
+
+    /// Behind what is filled, where there is room.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let end = self.length + bytes.len() as u64;
+        if end > self.room {
+            let room = end.next_multiple_of(ROOM);
+            self.file.write_all_at(&vec![0; (room - self.room) as usize], self.room)?;
+            self.room = room;
+        }
+        self.file.write_all_at(bytes, self.length)
     }
 
     /// Nothing was appended.
@@ -99,7 +118,7 @@ pub(crate) fn read(directory: &Path, number: u64) -> Result<Option<Vec<Change>>,
         Err(source) => return Err(Error::State { path, doing: "it cannot be read", source }),
     };
     let (changes, rest) = parse(&bytes);
-    if !rest.is_empty() {
+    if rest.iter().any(|byte| *byte != 0) {
         tracing::warn!(file = %path.display(), bytes = rest.len(), kept = changes.len(),
             "the end of a file of changes is not whole: it is left out, the server will send what belongs there");
     }
@@ -140,7 +159,8 @@ fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{NAME}{number}"))
 }
 
-fn render(record: &Record<'_>) -> Result<Vec<u8>, Error> {
+/// A record as it stands in a file.
+pub(crate) fn render(record: &Record<'_>) -> Result<Vec<u8>, Error> {
     let body = serde_json::to_vec(record).map_err(Error::Serialise)?;
     let mut bytes = format!("{} {:016x}\n", body.len(), checksum(&body)).into_bytes();
     bytes.extend_from_slice(&body);
