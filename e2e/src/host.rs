@@ -11,7 +11,7 @@ use nix::{
 };
 use serde_json::Value;
 use std::{
-    fs,
+    env, fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -30,6 +30,28 @@ pub struct Options {
     pub image: Option<PathBuf>,
     /// The router speaks TLS, too, with a certificate for `shop.localhost`.
     pub secure: bool,
+}
+
+/// All tests, on virtual machines: `TEAL_E2E_RUNTIME=vm`. Those that say themselves on what they run are as always.
+struct Machines {
+    image: PathBuf,
+}
+
+impl Machines {
+    /// Emulated, so that it is the same on every host.
+    const CONFIG: &str = "runtime = \"vm\"\nacceleration = \"tcg\"\nimage = \"debian-12\"\n";
+
+    fn wanted(options: &Options) -> Result<Option<Self>> {
+        match env::var("TEAL_E2E_RUNTIME").as_deref() {
+            Ok("vm") if options.image.is_none() && !options.config.contains("image =") => {
+                let image = env::var_os("TEAL_IMAGE")
+                    .context("TEAL_IMAGE names no image: `cargo xtask image` builds one")?;
+                Ok(Some(Self { image: image.into() }))
+            }
+            Ok("vm" | "") | Err(_) => Ok(None),
+            Ok(other) => bail!("TEAL_E2E_RUNTIME is `{other}`: vm, or nothing"),
+        }
+    }
 }
 
 /// A certificate as a client sees it.
@@ -61,12 +83,16 @@ impl Host {
         let directory = TempDir::new()?;
         let mail = if options.smtp.is_none() { Some(MailServer::start()?) } else { None };
         let smtp = options.smtp.or(mail.as_ref().map(MailServer::address)).context("no mail server")?;
+        let machines = Machines::wanted(options)?;
         let mut config = configuration(directory.path(), smtp, options);
         if options.secure {
             config += &certificate(directory.path())?;
         }
+        if machines.is_some() {
+            config.insert_str(0, Machines::CONFIG);
+        }
         fs::write(directory.path().join("server.toml"), config)?;
-        if let Some(image) = &options.image {
+        if let Some(image) = options.image.as_ref().or(machines.as_ref().map(|machines| &machines.image)) {
             let images = directory.path().join("data/images");
             fs::create_dir_all(&images)?;
             let name = image.file_name().context("an image is a directory with its version's name")?;

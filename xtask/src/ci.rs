@@ -35,6 +35,7 @@ pub(crate) fn ci() -> Result<()> {
                 "--nocapture",
             ])
         }),
+        ("end-to-end tests in virtual machines", &machines),
         ("documentation", &|| cargo(&["doc", "--workspace", "--no-deps", "--locked"])),
         ("cargo-deny", &|| plugin("deny", &["check", "licenses", "bans"])),
     ];
@@ -47,6 +48,38 @@ pub(crate) fn ci() -> Result<()> {
     }
     print_times(&times);
     Ok(())
+}
+
+/// The main path, the way back, the live pointer and the server's death once more, with every instance in an emulated machine of its own. `TEAL_E2E_RUNTIME=vm`
+/// runs any other test so, too: they take too long for every change.
+fn machines() -> Result<()> {
+    let Some(image) = image::built()? else {
+        println!("SKIPPED: there is no image for machines; it is built as root");
+        return Ok(());
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args([
+        "test",
+        "-p",
+        "teal-e2e",
+        "--test",
+        "e2e",
+        "--locked",
+        "--no-fail-fast",
+        "--",
+        "--test-threads=1",
+    ]);
+    command.args([
+        "--nocapture",
+        "first::",
+        "wake::",
+        "pointer::",
+        "switch::traffic",
+        "bad_green::a_version",
+    ]);
+    let status = command.env("TEAL_E2E_RUNTIME", "vm").env("TEAL_IMAGE", image).status()?;
+    if status.success() { Ok(()) } else { bail!("the end-to-end tests in virtual machines failed") }
 }
 
 /// The same tests with many more seeds and rounds, for a long night.
