@@ -50,7 +50,7 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
-/// The main path, the way back, the live pointer and the server's death once more, with every instance in an emulated machine of its own. `TEAL_E2E_RUNTIME=vm`
+/// The main path, the way back, a rollback and the server's death once more, with every instance in an emulated machine of its own. `TEAL_E2E_RUNTIME=vm`
 /// runs any other test so, too: they take too long for every change.
 fn machines() -> Result<()> {
     let Some(image) = image::built()? else {
@@ -70,14 +70,7 @@ fn machines() -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
-    command.args([
-        "--nocapture",
-        "first::",
-        "wake::",
-        "pointer::",
-        "switch::traffic",
-        "bad_green::a_version",
-    ]);
+    command.args(["--nocapture", "first::", "wake::", "switch::traffic", "bad_green::a_version"]);
     let status = command.env("TEAL_E2E_RUNTIME", "vm").env("TEAL_IMAGE", image).status()?;
     if status.success() { Ok(()) } else { bail!("the end-to-end tests in virtual machines failed") }
 }

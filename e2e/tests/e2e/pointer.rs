@@ -1,7 +1,7 @@
 //! Behaviour 13: the live pointer survives restarts, scaling, configuration and the server's own restart.
 
 use crate::{app, at_rest, push_well, quick, served, until_status};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 use teal_core::api::Action;
 use teal_e2e::{Host, Options, until};
@@ -81,6 +81,7 @@ fn a_stopped_app_stays_stopped_and_starts_as_it_was() -> Result<()> {
     host.start_server(&[])?;
     let stopped = until_status(&host, "shop", "it stays stopped", |s| s.deploying.is_none())?;
     assert_eq!(stopped.status, "stopped");
-    host.api().act("shop", &Action::Start)?;
+    let start = host.api().act("shop", &Action::Start)?.deployment.context("a deployment")?;
     until("it is back", || (served(&host, "shop").ok()? == "one").then_some(()))
+        .with_context(|| format!("{:#?}", host.api().log("shop", &start)))
 }
