@@ -1,6 +1,6 @@
 //! What can go wrong, in words that the runtime passes on to the operator.
 
-use std::{error::Error as _, fmt::Write as _, io};
+use std::io;
 
 /// Why a sandbox could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -25,14 +25,7 @@ pub(crate) enum Error {
 impl Error {
     /// The whole chain in one line.
     pub(crate) fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = self.source();
-        while let Some(error) = source {
-            // Writing to a String cannot fail.
-            let _ = write!(text, ": {error}");
-            source = error.source();
-        }
-        text
+        teal_core::error::in_full(self)
     }
 }
 

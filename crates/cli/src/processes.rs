@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
-use teal_core::{access::LogForm, api::FindingView};
+use teal_core::{access::LogForm, api::FindingView, error::in_full};
 use teal_server::config::Config;
 
 /// Where the configuration is if nobody says.
@@ -91,7 +91,7 @@ pub(crate) fn server(context: &Context, args: ServerArgs) -> Result<()> {
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     ended.map_err(|error| match error {
         teal_server::Error::Config(message) => Error::usage(message),
-        other => Error::new(Kind::Other, chain(&other)),
+        other => Error::new(Kind::Other, in_full(&other)),
     })
 }
 
@@ -136,13 +136,13 @@ pub(crate) fn router(context: &Context, args: RouterArgs) -> Result<()> {
     } else {
         teal_router::run(options)
     };
-    ended.map_err(|error| Error::new(Kind::Other, chain(&error)))
+    ended.map_err(|error| Error::new(Kind::Other, in_full(&error)))
 }
 
 /// `teal router upgrade`.
 fn upgrade(context: &Context, config: Option<&Path>) -> Result<()> {
     let control = configuration(config)?.router_control();
-    let failed = |error: teal_router::Error| Error::new(Kind::Other, chain(&error));
+    let failed = |error: teal_router::Error| Error::new(Kind::Other, in_full(&error));
     teal_router::upgrade(&control).map_err(failed)?;
     context.out.say("the router is upgraded: new clients meet the installed version, the old one ends with its last client");
     Ok(())
@@ -182,12 +182,6 @@ fn log() {
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-}
-
-/// An error with its sources.
-fn chain(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(error.source(), |error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }
 
 /// The configuration: the named file, else the usual one if it is there, else the defaults.

@@ -11,6 +11,7 @@ pub mod control;
 pub mod deploy;
 pub mod domain;
 pub mod engine;
+pub mod error;
 pub mod histogram;
 pub mod id;
 pub mod image;

@@ -203,24 +203,18 @@ fn upgrade<'a>(fields: Fields<'a>, hops: &Hops<'_>) -> Option<(Protocol, &'a str
 /// From where and to which host the client came. A host was let in only if a quoted string can hold it, and is quoted because a port's colon is no
 /// token's character.
 fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authority: &str) {
-    let Asker { node, trusted, scheme, .. } = *asker;
+    let Asker { node, scheme, .. } = *asker;
     let is_v6 = node.as_bytes().contains(&b':');
     let (open, close) = if is_v6 { ("for=\"[", "]\";host=\"") } else { ("for=", ";host=\"") };
-    if !trusted {
-        let told = if is_v6 { "\r\nForwarded: for=\"[" } else { "\r\nForwarded: for=" };
-        let (by, proto) = match scheme {
-            "https" => ("\";proto=https\r\nX-Forwarded-Host: ", "\r\nX-Forwarded-Proto: https\r\n"),
-            _ => ("\";proto=http\r\nX-Forwarded-Host: ", "\r\nX-Forwarded-Proto: http\r\n"),
-        };
-        return write(head, &["X-Forwarded-For: ", node, told, node, close, authority, by, authority, proto]);
-    }
-    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor);
-    head.extend_from_slice(node.as_bytes());
-    list(head, "\r\nForwarded: ", fields, Name::Forwarded);
-    write(head, &[open, node, close, authority, "\";proto=", scheme, "\r\n"]);
-    let host = fields.all(Name::XForwardedHost).next();
-    line(head, "X-Forwarded-Host", host.unwrap_or(authority.as_bytes()));
-    line(head, "X-Forwarded-Proto", proto(fields, asker));
+    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor, asker);
+    write(head, &[node, "\r\n"]);
+    list(head, "Forwarded: ", fields, Name::Forwarded, asker);
+    write(head, &[open, node, close, authority, "\";proto=", scheme, "\r\nX-Forwarded-Host: "]);
+    let told = fields.all(Name::XForwardedHost).next().filter(|_| asker.trusted);
+    head.extend_from_slice(told.unwrap_or(authority.as_bytes()));
+    head.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
+    head.extend_from_slice(proto(fields, asker));
+    head.extend_from_slice(b"\r\n");
 }
 
 /// Behind the operator's proxies: the nearest address that is none of theirs. Whatever that one says of others is its own word.
@@ -246,9 +240,9 @@ fn proto<'a>(fields: Fields<'a>, asker: &Asker<'a>) -> &'a [u8] {
 }
 
 /// The beginning of a comma-separated list in one line, with what a trusted proxy said before.
-fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name) {
+fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name, asker: &Asker<'_>) {
     head.extend_from_slice(text.as_bytes());
-    for before in fields.all(name).filter(|value| !value.is_empty()) {
+    for before in fields.all(name).filter(|value| asker.trusted && !value.is_empty()) {
         head.extend_from_slice(before);
         head.extend_from_slice(b", ");
     }

@@ -103,8 +103,4 @@ pub enum Error {
     },
 }
 
-/// The error with its causes, for somebody who sees only text.
-pub(crate) fn in_full(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
+pub(crate) use teal_core::error::in_full;

@@ -14,6 +14,7 @@ pub mod network;
 pub mod process;
 pub mod sandbox;
 pub mod vm;
+mod whole;
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, time::Duration};

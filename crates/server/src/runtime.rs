@@ -5,7 +5,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
 };
-use teal_core::image::{MANIFEST, Manifest};
+use teal_core::{
+    error::in_full,
+    image::{MANIFEST, Manifest},
+};
 use teal_runtime::{
     Image,
     any::Any,
@@ -99,7 +102,7 @@ fn slow(vm: &Vm) -> Option<String> {
 async fn open_sandbox(config: &Config) -> Result<Sandbox, String> {
     let options = sandbox_options(config);
     let opened = tokio::task::spawn_blocking(move || Sandbox::open(options)).await;
-    opened.map_err(|error| error.to_string())?.map_err(|error| chain(&error))
+    opened.map_err(|error| error.to_string())?.map_err(|error| in_full(&error))
 }
 
 fn sandbox_options(config: &Config) -> sandbox::Config {
@@ -113,7 +116,7 @@ async fn open_vm(config: &Config, acceleration: Acceleration) -> Result<Vm, Stri
     let options =
         vm::Config { sandbox: sandbox_options(config), image: newest_image(&config.data), acceleration };
     let opened = tokio::task::spawn_blocking(move || Vm::open(options)).await;
-    opened.map_err(|error| error.to_string())?.map_err(|error| chain(&error))
+    opened.map_err(|error| error.to_string())?.map_err(|error| in_full(&error))
 }
 
 /// Is this host's processor proven to execute machines? A host that cannot even try has no machines.
@@ -155,17 +158,6 @@ pub(crate) async fn leave(runtime: &Any) {
     if let Err(error) = left {
         tracing::warn!(%error, "the host's network rules stay; the next start takes them over");
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -148,7 +148,9 @@ pub(super) fn foreign_firewall() -> Finding {
             ),
             "accept interfaces tl+ there (with Docker: iptables -I DOCKER-USER -i tl+ -j ACCEPT; iptables -I DOCKER-USER -o tl+ -j ACCEPT)",
         ),
-        Err(error) => Finding::bad(name, super::chain(&error), "apt-get install -y nftables; run as root"),
+        Err(error) => {
+            Finding::bad(name, teal_core::error::in_full(&error), "apt-get install -y nftables; run as root")
+        }
     }
 }
 

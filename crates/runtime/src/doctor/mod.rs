@@ -8,6 +8,7 @@ mod kernel;
 
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use teal_core::error::in_full;
 
 /// One fact about this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ impl Finding {
     fn tried(name: &str, found: Result<String, impl std::error::Error>, remedy: &str) -> Self {
         match found {
             Ok(detail) => Self::good(name, detail),
-            Err(error) => Self::bad(name, chain(&error), remedy),
+            Err(error) => Self::bad(name, in_full(&error), remedy),
         }
     }
 }
@@ -71,17 +72,6 @@ pub fn examine_with(disks: &[&Path]) -> Vec<Finding> {
 #[must_use]
 pub fn examine() -> Vec<Finding> {
     examine_with(&[])
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

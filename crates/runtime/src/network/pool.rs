@@ -4,11 +4,11 @@
 //! The table is on disk before anything is made from it.
 
 use super::Error;
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, VecDeque},
-    fmt, fs,
-    io::{self, Write},
+    fmt, fs, io,
     net::Ipv4Addr,
     path::Path,
 };
@@ -97,13 +97,9 @@ impl Slots {
 
     /// The table on disk; `None` if there is none yet.
     pub(crate) fn load(path: &Path) -> Result<Option<Self>, Error> {
-        let text = match fs::read(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::State { path: path.to_owned(), source }),
-        };
-        let table = serde_json::from_slice(&text).map_err(io::Error::from);
-        table.map(Some).map_err(|source| Error::State { path: path.to_owned(), source })
+        let failed = |source| Error::State { path: path.to_owned(), source };
+        let text = whole::read(path).map_err(failed)?;
+        text.map(|text| serde_json::from_slice(&text).map_err(io::Error::from)).transpose().map_err(failed)
     }
 
     /// Replaces the table on disk: written, fsynced, renamed, directory fsynced.
@@ -114,12 +110,7 @@ impl Slots {
     fn write(&self, path: &Path) -> io::Result<()> {
         let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         fs::create_dir_all(parent)?;
-        let draft = path.with_extension("new");
-        let mut file = fs::File::create(&draft)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        fs::File::open(parent)?.sync_all()
+        whole::write(path, self)
     }
 
     /// The slot of `id`: the one it has, else the one that was free for longest.

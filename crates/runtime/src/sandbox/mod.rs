@@ -46,6 +46,7 @@ use std::{
 };
 use teal_core::{
     agent::{Phase, Reply, Request},
+    error::in_full,
     id::InstanceId,
 };
 use tokio::sync::OwnedMutexGuard;
@@ -187,6 +188,11 @@ impl Sandbox {
     /// Its control groups, network and program: a machine has the same as a sandbox.
     pub(crate) fn parts(&self) -> (&Cgroups, &Network, &launcher::Program) {
         (&self.inner.cgroups, &self.inner.network, &self.inner.program)
+    }
+
+    /// One instance's log directory: a machine's is where a sandbox's is.
+    pub(crate) fn log_directory(&self, id: &InstanceId) -> PathBuf {
+        self.inner.places.log_directory(id)
     }
 
     /// One call per instance at a time: effects on the same id never interleave.
@@ -396,12 +402,7 @@ impl Runtime for Sandbox {
             Ok(Some(_)) => {}
             Err(error) => return Trouble::io("the record could not be read", error).into(),
         }
-        match socket::ask(&self.inner.places.run(id), &Request::Workers { run }, WORKERS).await {
-            Ok(Reply::Workers { .. }) => Outcome::Done(()),
-            Ok(Reply::Refused { reason }) => Outcome::Broke(Failure { message: reason }),
-            Ok(other) => Outcome::Unknown(format!("the agent of {id} answered {other:?}")),
-            Err(error) => Trouble::io(&format!("the agent of {id} could not be asked"), error).into(),
-        }
+        socket::workers(&self.inner.places.run(id), id, run, WORKERS).await
     }
 
     async fn list(&self) -> Outcome<Vec<InstanceId>> {
@@ -449,13 +450,7 @@ impl Trouble {
 
     /// Not known to be final: the next attempt may find the host in another state.
     fn chain(what: &str, error: &dyn std::error::Error) -> Self {
-        let mut text = format!("{what}: {error}");
-        let mut source = error.source();
-        while let Some(cause) = source {
-            text.push_str(&format!(": {cause}"));
-            source = cause.source();
-        }
-        Self::Unknown(text)
+        Self::Unknown(format!("{what}: {}", in_full(error)))
     }
 }
 

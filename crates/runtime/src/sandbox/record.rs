@@ -2,10 +2,10 @@
 //!
 //! Holds nothing secret: variables and scripts are given again whenever an instance is started.
 
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     net::Ipv4Addr,
     path::{Path, PathBuf},
 };
@@ -49,22 +49,13 @@ pub(crate) struct Process {
 impl Record {
     /// The record in `run`; `None` if there is none, or one that does not parse: then the instance is half-started.
     pub(crate) fn load(run: &Path) -> io::Result<Option<Self>> {
-        match fs::read(run.join(NAME)) {
-            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        let text = whole::read(&run.join(NAME))?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
     /// Replaces the record in `run`; durable when this returns.
     pub(crate) fn save(&self, run: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-        let new = run.join("record.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&new, run.join(NAME))?;
-        File::open(run)?.sync_all()
+        whole::write(&run.join(NAME), self)
     }
 }
 

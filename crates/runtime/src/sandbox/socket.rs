@@ -1,7 +1,12 @@
 //! Asking an instance's agent. Its answers are an instance's words: bounded, and believed only about itself.
 
+use super::Trouble;
+use crate::{Failure, Outcome};
 use std::{fs::File, io, os::fd::AsRawFd, path::Path, time::Duration};
-use teal_core::agent::{MAX_FRAME, Reply, Request, SOCKET_NAME, body_length, decode, encode};
+use teal_core::{
+    agent::{MAX_FRAME, Reply, Request, SOCKET_NAME, body_length, decode, encode},
+    id::InstanceId,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::UnixStream,
@@ -11,6 +16,16 @@ use tokio::{
 pub(crate) async fn ask(run: &Path, request: &Request, limit: Duration) -> io::Result<Reply> {
     let late = || io::Error::new(io::ErrorKind::TimedOut, "the agent does not answer");
     tokio::time::timeout(limit, exchange(run, request)).await.map_err(|_| late())?
+}
+
+/// Has the workers started or stopped, which may take `limit`; after a stop none of them runs.
+pub(crate) async fn workers(run: &Path, id: &InstanceId, wanted: bool, limit: Duration) -> Outcome<()> {
+    match ask(run, &Request::Workers { run: wanted }, limit).await {
+        Ok(Reply::Workers { .. }) => Outcome::Done(()),
+        Ok(Reply::Refused { reason }) => Outcome::Broke(Failure { message: reason }),
+        Ok(other) => Outcome::Unknown(format!("the agent of {id} answered {other:?}")),
+        Err(error) => Trouble::io(&format!("the agent of {id} could not be asked"), error).into(),
+    }
 }
 
 async fn exchange(run: &Path, request: &Request) -> io::Result<Reply> {

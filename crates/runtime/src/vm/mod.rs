@@ -282,7 +282,7 @@ impl Inner {
         tracing::warn!(instance = %id, "{text}");
         let at = wake::now_ns() / 1_000_000;
         let line = LogLine { at, stage: STAGE.to_owned(), error: true, text: text.to_owned() };
-        let file = OpenOptions::new().append(true).open(self.places.log(id));
+        let file = OpenOptions::new().append(true).open(self.sandbox.log(id));
         if let (Ok(mut file), Ok(mut line)) = (file, serde_json::to_vec(&line)) {
             line.push(b'\n');
             let _ = file.write_all(&line);
@@ -405,12 +405,7 @@ impl Runtime for Vm {
             Err(trouble) => return trouble.into(),
             Ok(_) => {}
         }
-        match socket::ask(&self.inner.places.run(id), &Request::Workers { run }, WORKERS).await {
-            Ok(Reply::Workers { .. }) => Outcome::Done(()),
-            Ok(Reply::Refused { reason }) => Outcome::Broke(Failure { message: reason }),
-            Ok(other) => Outcome::Unknown(format!("the agent of {id} answered {other:?}")),
-            Err(error) => Trouble::io(&format!("the agent of {id} could not be asked"), error).into(),
-        }
+        socket::workers(&self.inner.places.run(id), id, run, WORKERS).await
     }
 
     /// Sandboxes, too, and whatever has a control group or an address.
@@ -431,6 +426,6 @@ impl Runtime for Vm {
     }
 
     fn log(&self, id: &InstanceId) -> PathBuf {
-        self.inner.places.log(id)
+        self.inner.sandbox.log(id)
     }
 }

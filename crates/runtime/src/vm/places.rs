@@ -2,7 +2,7 @@
 
 use crate::sandbox;
 use std::{fs, io, path::PathBuf};
-use teal_core::{agent::LOG_NAME, id::InstanceId};
+use teal_core::id::InstanceId;
 
 /// The directories. Instances' names are ids, which are safe in paths.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ impl Places {
     /// Makes the directories that all machines share; only root may look into them.
     pub(super) fn make(data: &std::path::Path) -> io::Result<Self> {
         let places = Self { data: data.canonicalize()? };
-        for directory in [places.machines(), places.trees(), places.logs(), places.proofs()] {
+        for directory in [places.machines(), places.trees(), places.proofs()] {
             sandbox::private(&directory)?;
         }
         Ok(places)
@@ -38,20 +38,6 @@ impl Places {
     /// What was found out about this host's processor, and the machine by which it is found out.
     pub(super) fn proofs(&self) -> PathBuf {
         self.data.join("run/kvm")
-    }
-
-    /// One instance's log directory: the same as a sandbox's, and it stays when the instance goes.
-    pub(super) fn log_directory(&self, id: &InstanceId) -> PathBuf {
-        self.logs().join(id.as_str())
-    }
-
-    /// One instance's log.
-    pub(super) fn log(&self, id: &InstanceId) -> PathBuf {
-        self.log_directory(id).join(LOG_NAME)
-    }
-
-    fn logs(&self) -> PathBuf {
-        self.data.join("logs/instances")
     }
 }
 

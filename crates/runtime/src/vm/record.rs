@@ -3,11 +3,10 @@
 //! Holds nothing secret: variables and scripts are given again whenever an instance is started.
 
 use super::argv::Shape;
-use crate::{Image, Inspection, State, sandbox::record::Process};
+use crate::{Image, Inspection, State, sandbox::record::Process, whole};
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File},
-    io::{self, Write},
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
 };
@@ -58,22 +57,13 @@ pub(super) enum Asleep {
 impl Record {
     /// The record in `run`; `None` if there is none, or one that does not parse: then the machine is half-started.
     pub(super) fn load(run: &Path) -> io::Result<Option<Self>> {
-        match fs::read(run.join(NAME)) {
-            Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(e),
-        }
+        let text = whole::read(&run.join(NAME))?;
+        Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
     }
 
     /// Replaces the record in `run`; durable when this returns.
     pub(super) fn save(&self, run: &Path) -> io::Result<()> {
-        let text = serde_json::to_vec(self).map_err(io::Error::other)?;
-        let new = run.join("record.new");
-        let mut file = File::create(&new)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&new, run.join(NAME))?;
-        File::open(run)?.sync_all()
+        whole::write(&run.join(NAME), self)
     }
 
     /// Is there a machine, or its whole memory?

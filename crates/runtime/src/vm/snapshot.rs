@@ -4,6 +4,7 @@
 //! machines that went on from the same memory would give the same "random" numbers.
 
 use super::{Inner, host, qmp::Qmp, record::Record};
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::{
@@ -61,8 +62,7 @@ pub(super) fn take(inner: &Inner, id: &InstanceId, record: &Record) -> io::Resul
     file.rewind()?;
     let description = Description { binding: binding(inner, record)?, sha256: host::sha256(&mut file)? };
     fs::rename(run.join(MEMORY_NEW), run.join(MEMORY))?;
-    write_whole(&run.join(DESCRIPTION), &serde_json::to_vec(&description)?)?;
-    File::open(run)?.sync_all()
+    whole::write(&run.join(DESCRIPTION), &description)
 }
 
 impl Snapshot {
@@ -129,13 +129,4 @@ fn ended(mut child: Child) -> io::Result<()> {
 fn private_file(path: &Path) -> io::Result<File> {
     let _ = fs::remove_file(path);
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
-}
-
-fn write_whole(path: &Path, text: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    let new = path.with_extension("json.new");
-    let mut file = private_file(&new)?;
-    file.write_all(text)?;
-    file.sync_all()?;
-    fs::rename(new, path)
 }

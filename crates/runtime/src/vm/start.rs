@@ -101,7 +101,7 @@ impl Inner {
             .map_err(|e| Trouble::io("the instance could not be recorded", e))?;
         self.make_layer(&wanted.id, wanted.limits.disk_mib, record.user)
             .map_err(|e| Trouble::io("the writable disk could not be made", e))?;
-        own_log(&self.places.log_directory(&wanted.id), record.user + 1)
+        own_log(&self.sandbox.log_directory(&wanted.id), record.user + 1)
             .map_err(|e| Trouble::io("the log could not be prepared", e))?;
         Ok(record)
     }
@@ -195,7 +195,7 @@ impl Inner {
                 .as_ref()
                 .map(|shape| crate::network::interface_name(record::gateway(shape.address))),
             run: self.places.run(id),
-            log: self.places.log_directory(id),
+            log: self.sandbox.log_directory(id),
             begin: None,
         })
     }

@@ -18,7 +18,7 @@ use crate::{
     world::now,
 };
 use std::{io, path::PathBuf, sync::Arc};
-use teal_core::{id::ReleaseId, time::Time};
+use teal_core::{error::in_full, id::ReleaseId, time::Time};
 use teal_runtime::{Exit, Image, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
 
@@ -87,7 +87,7 @@ impl<R: Runtime> Course<'_, R> {
             self.say("The build's sandbox disappeared (a restart of the host?): it is begun anew");
         }
         let home = self.home();
-        release::remove(&home).map_err(|error| Stop::Unknown(chain(&error)))?;
+        release::remove(&home).map_err(|error| Stop::Unknown(in_full(&error)))?;
         std::fs::create_dir_all(home.join("release")).map_err(Stop::io("make the directory of a build"))?;
         let contents = self.unpack().await?;
         for path in contents.submodules.iter().take(10) {
@@ -126,7 +126,7 @@ impl<R: Runtime> Course<'_, R> {
         let contents = tree::unpack(&job.repository, &job.commit, folder.transpose()?.as_deref(), &to).await;
         contents.map_err(|error| match error.is_final() {
             true => Stop::Broke(error.to_string()),
-            false => Stop::Unknown(chain(&error)),
+            false => Stop::Unknown(in_full(&error)),
         })
     }
 
@@ -233,7 +233,7 @@ impl<R: Runtime> Course<'_, R> {
         let key =
             if self.job.has("CC_DISABLE_BUILD_CACHE_UPLOAD") { self.own_key() } else { notes.key.clone() };
         let remembered = self.builder.releases.remember(&key, &sealed.id);
-        remembered.map_err(|error| Stop::Unknown(chain(&error)))?;
+        remembered.map_err(|error| Stop::Unknown(in_full(&error)))?;
         sealed.notes.iter().for_each(|note| self.say(note));
         self.say(&format!("Build succeeded in {}", taken(notes)));
         if self.job.has("CC_CACHE_DEPENDENCIES") {
@@ -275,9 +275,9 @@ impl<R: Runtime> Course<'_, R> {
         }
         match error {
             release::Error::Seal(SealError::Io { source, .. }) => {
-                Stop::Unknown(format!("{}: {source}", chain(error)))
+                Stop::Unknown(format!("{}: {source}", in_full(error)))
             }
-            other => Stop::Unknown(chain(other)),
+            other => Stop::Unknown(in_full(other)),
         }
     }
 
@@ -322,7 +322,7 @@ impl<R: Runtime> Course<'_, R> {
     fn found(&self, key: &str) -> Result<Option<ReleaseId>, Stop> {
         let shared = (!self.job.has("CC_DISABLE_BUILD_CACHE_UPLOAD")).then(|| key.to_owned());
         for key in shared.into_iter().chain([self.own_key()]) {
-            let found = self.builder.releases.cached(&key).map_err(|error| Stop::Unknown(chain(&error)))?;
+            let found = self.builder.releases.cached(&key).map_err(|error| Stop::Unknown(in_full(&error)))?;
             if let Some(release) = found {
                 return Ok(Some(release.id));
             }
@@ -373,15 +373,4 @@ fn taken(notes: &Notes) -> String {
 pub(super) fn spoken(from: Time, to: Time) -> String {
     let seconds = to.since(from) / 1000;
     format!("{} minutes and {} seconds", seconds / 60, seconds % 60)
-}
-
-/// An error with all its sources, for the operator.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text = format!("{text}: {error}");
-        source = error.source();
-    }
-    text
 }

@@ -4,6 +4,7 @@
 use super::{http::Pause, pause::Retry};
 use crate::{config::Challenge, routerlink, store};
 use instant_acme::Problem;
+use teal_core::error::in_full;
 
 /// The longest text of an authority, in characters.
 const MAX_TEXT: usize = 300;
@@ -204,20 +205,6 @@ fn said(error: &Error) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }
-}
-
-/// The error with its causes; those that say the same again are left out.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

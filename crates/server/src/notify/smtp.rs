@@ -18,6 +18,7 @@ use std::{
     path::PathBuf,
     time::{Duration, UNIX_EPOCH},
 };
+use teal_core::error::in_full;
 
 /// How long the mail server may take for one answer, and for all of it.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -133,18 +134,9 @@ fn said(response: &Response) -> String {
     shorten(&format!("{} {}", response.code(), lines.join(" ")))
 }
 
-/// An error with its causes, in one line: lettre says the reason only there.
+/// lettre says the reason only in an error's causes.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    shorten(&text)
+    shorten(&in_full(error))
 }
 
 fn shorten(text: &str) -> String {
