@@ -290,6 +290,7 @@ impl<'a> Exchange<'a> {
         (self.endless, self.keep) = (answer.endless, answer.keep);
         if let Some(app) = &mut self.app {
             app.large = matches!(answer.framing, Framing::Length(length) if length > MUCH);
+            app.used = now;
         }
         if let (Some(app), Some(keep)) = (&mut self.app, answer.keep_for) {
             app.keep = keep.saturating_sub(CLOSING).min(MAX_KEEP);

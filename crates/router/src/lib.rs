@@ -48,6 +48,7 @@ mod process;
 mod router;
 mod serve;
 mod sni;
+mod socket;
 mod splice;
 mod state;
 mod succession;

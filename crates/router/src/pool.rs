@@ -29,7 +29,8 @@ pub(crate) struct Connection {
     /// How long the peer keeps it when idle, as far as we know.
     pub(crate) keep: Duration,
     peer: Arc<Peer>,
-    used: Instant,
+    /// When the peer last began to answer on it: what follows is not looked at, so it counts as idle rather too long than too short.
+    pub(crate) used: Instant,
 }
 
 impl Connection {
@@ -41,11 +42,7 @@ impl Connection {
 
     /// Kept no longer, without asking the kernel.
     fn is_old(&self) -> bool {
-        self.is_old_at(Instant::now())
-    }
-
-    fn is_old_at(&self, now: Instant) -> bool {
-        self.peer.is_withdrawn() || now.saturating_duration_since(self.used) >= self.keep
+        self.peer.is_withdrawn() || self.used.elapsed() >= self.keep
     }
 }
 
@@ -80,8 +77,7 @@ impl Pool {
     /// Keeps the connection for the next request, if there may be one.
     pub(crate) fn put(&self, mut connection: Connection) {
         connection.reused = true;
-        connection.used = Instant::now();
-        if connection.is_old_at(connection.used) {
+        if connection.peer.is_withdrawn() {
             return;
         }
         let mut idle = self.idle.borrow_mut();

@@ -45,12 +45,33 @@ pub(crate) struct Tunnel {
 struct Stream<'a> {
     early: Option<Buffer>,
     wire: &'a mut Wire,
+    /// The task that is woken when something comes, if it has asked for that.
+    asked: Option<usize>,
 }
 
-impl Stream<'_> {
+impl<'a> Stream<'a> {
+    fn new(early: Option<Buffer>, wire: &'a mut Wire) -> Self {
+        Self { early, wire, asked: None }
+    }
+
     /// Ready when there may be something to read, or the end: whoever waits holds no buffer.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.early.is_some() { Poll::Ready(Ok(())) } else { self.wire.poll_read_ready(cx) }
+        if self.early.is_some() {
+            return Poll::Ready(Ok(()));
+        }
+        let ready = match self.news(cx) {
+            Some(false) => return Poll::Pending,
+            Some(true) => Poll::Ready(Ok(())),
+            None => self.wire.poll_read_ready(cx),
+        };
+        self.asked = ready.is_pending().then(|| cx.waker().data().addr());
+        ready
+    }
+
+    /// Whether something came since this task asked to be woken; `None`: it has to ask. Each message wakes it for one of two directions, and to
+    /// ask again for the other one would cost more than to look.
+    fn news(&self, cx: &Context<'_>) -> Option<bool> {
+        if self.asked == Some(cx.waker().data().addr()) { self.wire.has_news() } else { None }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -76,10 +97,10 @@ impl Stream<'_> {
 /// Carries bytes both ways until both sides are done, one fails, the order comes, or a WebSocket's client takes too little of what waits for it.
 pub(crate) async fn carry(limits: &Limits, mut client: Client, tunnel: Tunnel) {
     let Tunnel { app: mut instance, early, websocket, cuts, counted } = tunnel;
-    let mut app = Stream { early, wire: &mut instance };
+    let mut app = Stream::new(early, &mut instance);
     let Client { up: lane, wire, visit, .. } = &mut client;
     let open = websocket.then(|| visit.websocket());
-    let mut client = Stream { early: lane.buffer.take(), wire };
+    let mut client = Stream::new(lane.buffer.take(), wire);
     let (mut up, mut down) = (Flow::new(websocket), Flow::new(websocket));
     let mut order = pin!(cuts.ordered());
     let (mut linger, patience) = (None, if websocket { LAST_FRAME } else { LINGER });
@@ -91,7 +112,7 @@ pub(crate) async fn carry(limits: &Limits, mut client: Client, tunnel: Tunnel) {
         }
         let upward = up.poll(cx, &mut client, &mut app, u64::MAX);
         let downward = down.poll(cx, &mut app, &mut client, u64::MAX);
-        visit.moved(client.wire.read(), client.wire.written());
+        visit.moves(client.wire.read(), client.wire.written());
         let waits = websocket && down.is_waiting();
         if Awaited::look(&mut awaited, cx, waits, limits, client.wire.written()).is_ready() {
             return Poll::Ready(false);
@@ -266,8 +287,16 @@ impl Flow {
         to: &mut Stream<'_>,
         most: u64,
     ) -> Poll<io::Result<()>> {
+        if self.is_idle() && from.news(cx) == Some(false) {
+            return Poll::Pending;
+        }
         while !ready!(self.poll_once(cx, from, to, most))? {}
         Poll::Ready(Ok(()))
+    }
+
+    /// Nothing is on its way, and more may come.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.splice.is_none() && !self.ended && !self.much
     }
 
     /// One step: passes on what waits, or what can be read; `true` when the flow has ended.
@@ -322,8 +351,11 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Passes on what waits.
+    /// Passes on what waits, which is seldom anything.
     fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut Stream<'_>) -> Poll<io::Result<()>> {
+        if self.waiting.is_empty() && self.splice.is_none() {
+            return Poll::Ready(Ok(()));
+        }
         while self.sent < self.waiting.len() {
             let count = ready!(to.poll_write(cx, &self.waiting[self.sent..]))?;
             self.pass(self.sent, count)?;
@@ -352,7 +384,9 @@ impl Flow {
         if let Some(frames) = &mut self.frames {
             frames.pass(&bytes[..count]);
         }
-        self.waiting = bytes[count..].to_vec();
+        if count < bytes.len() {
+            self.waiting = bytes[count..].to_vec();
+        }
         Ok(())
     }
 

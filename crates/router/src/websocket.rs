@@ -42,39 +42,54 @@ impl Frames {
                 bytes = &bytes[step..];
                 continue;
             }
-            let step = (self.head_length() - self.have).min(bytes.len());
-            let (head, rest) = bytes.split_at(step);
-            self.head[self.have..self.have + step].copy_from_slice(head);
-            self.have += step;
-            bytes = rest;
-            if self.have == self.head_length() {
-                self.begin_payload();
-            }
+            // Nearly always a head comes in one piece, and is read where it lies.
+            let whole = head_length(bytes);
+            bytes = if self.have == 0 && whole <= bytes.len() {
+                self.begin_payload(&bytes[..whole]);
+                &bytes[whole..]
+            } else {
+                self.collect(bytes)
+            };
         }
+    }
+
+    /// More of a head that comes in pieces; what is left of the bytes.
+    fn collect<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let step = (self.head_length() - self.have).min(bytes.len());
+        let (head, rest) = bytes.split_at(step);
+        self.head[self.have..self.have + step].copy_from_slice(head);
+        self.have += step;
+        if self.have == self.head_length() {
+            let (head, have) = (self.head, std::mem::take(&mut self.have));
+            self.begin_payload(&head[..have]);
+        }
+        rest
     }
 
     /// Of the head at hand, as far as it is known.
     fn head_length(&self) -> usize {
-        if self.have < 2 {
-            return 2;
-        }
-        let mask = if self.head[1] & 0x80 == 0 { 0 } else { 4 };
-        mask + match self.head[1] & 0x7f {
-            126 => 4,
-            127 => 10,
-            _ => 2,
-        }
+        head_length(&self.head[..self.have])
     }
 
-    fn begin_payload(&mut self) {
+    fn begin_payload(&mut self, head: &[u8]) {
         let number = |bytes: &[u8]| bytes.iter().fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
-        self.payload_left = match self.head[1] & 0x7f {
-            126 => number(&self.head[2..4]),
-            127 => number(&self.head[2..10]),
+        self.payload_left = match head[1] & 0x7f {
+            126 => number(&head[2..4]),
+            127 => number(&head[2..10]),
             short => u64::from(short),
         };
-        self.closed |= self.head[0] & 0x0f == 0x8;
-        self.have = 0;
+        self.closed |= head[0] & 0x0f == 0x8;
+    }
+}
+
+/// How long the head is that begins so; 2 while that is not known yet.
+fn head_length(head: &[u8]) -> usize {
+    let Some(second) = head.get(1) else { return 2 };
+    let mask = if second & 0x80 == 0 { 0 } else { 4 };
+    mask + match second & 0x7f {
+        126 => 4,
+        127 => 10,
+        _ => 2,
     }
 }
 

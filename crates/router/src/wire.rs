@@ -2,14 +2,14 @@
 //!
 //! Both are needed to be certain that nothing of a request left this machine before it is tried elsewhere.
 
-use crate::{buffer::Buffer, h2::Pipe, splice::Splice, tls::Tls};
+use crate::{buffer::Buffer, h2::Pipe, socket::Socket, splice::Splice, tls::Tls};
 use nix::{
     errno::Errno,
     sys::socket::{MsgFlags, Shutdown, recv, shutdown},
 };
 use rustls::ServerConfig;
 use std::{
-    io::{self, IoSlice},
+    io::{self, IoSlice, Read as _, Write as _},
     os::fd::AsRawFd,
     pin::Pin,
     sync::Arc,
@@ -143,26 +143,24 @@ impl Wire {
 
     /// Reads what there is; 0 is the end.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        let mut filled = ReadBuf::new(room);
-        match &mut self.carrier {
-            Carrier::Tcp(stream) => ready!(Pin::new(stream).poll_read(cx, &mut filled))?,
-            Carrier::Stream(pipe) => {
-                let count = ready!(pipe.poll_read(filled.initialize_unfilled()))?;
-                filled.advance(count);
-            }
-            Carrier::Tls(stream, tls) => {
-                let count = ready!(tls.poll_read(cx, stream, filled.initialize_unfilled()))?;
-                filled.advance(count);
-            }
-        }
-        self.read += filled.filled().len() as u64;
-        Poll::Ready(Ok(filled.filled().len()))
+        let count = match &mut self.carrier {
+            Carrier::Tcp(stream) => ready!(poll_socket_read(cx, stream, room))?,
+            Carrier::Stream(pipe) => ready!(pipe.poll_read(room))?,
+            Carrier::Tls(stream, tls) => ready!(tls.poll_read(cx, stream, room))?,
+        };
+        self.read += count as u64;
+        Poll::Ready(Ok(count))
+    }
+
+    /// Something came, or the end, as far as the runtime has been told; `None`: only [`Self::poll_read_ready`] knows.
+    pub(crate) fn has_news(&self) -> Option<bool> {
+        self.plain().ok().map(|stream| Socket(stream).has_news())
     }
 
     /// Writes as much as the other side takes of these parts, in one call. Pending: the same bytes have to be offered again.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
         let count = match &mut self.carrier {
-            Carrier::Tcp(stream) => ready!(poll_write_parts(Pin::new(stream), cx, parts))?,
+            Carrier::Tcp(stream) => ready!(poll_socket_write(cx, stream, parts))?,
             Carrier::Stream(pipe) => ready!(pipe.poll_write(parts))?,
             Carrier::Tls(stream, tls) => ready!(tls.poll_write(cx, stream, parts))?,
         };
@@ -248,19 +246,33 @@ impl Wire {
     }
 }
 
-fn poll_write_parts<S: AsyncWrite>(
-    stream: Pin<&mut S>,
-    cx: &mut Context<'_>,
-    parts: &[&[u8]],
-) -> Poll<io::Result<usize>> {
+fn poll_socket_read(cx: &mut Context<'_>, stream: &TcpStream, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    loop {
+        match Socket(stream).read(room) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_read_ready(cx))?,
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+fn poll_socket_write(cx: &mut Context<'_>, stream: &TcpStream, parts: &[&[u8]]) -> Poll<io::Result<usize>> {
+    loop {
+        match write_parts(&mut Socket(stream), parts) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready!(stream.poll_write_ready(cx))?,
+            done => return Poll::Ready(done),
+        }
+    }
+}
+
+fn write_parts(socket: &mut Socket<'_>, parts: &[&[u8]]) -> io::Result<usize> {
     if let [only] = parts {
-        return stream.poll_write(cx, only);
+        return socket.write(only);
     }
     let mut slices = [IoSlice::new(&[]); 3];
     for (slice, part) in slices.iter_mut().zip(parts) {
         *slice = IoSlice::new(part);
     }
-    stream.poll_write_vectored(cx, &slices[..parts.len().min(3)])
+    socket.write_vectored(&slices[..parts.len().min(3)])
 }
 
 impl AsyncRead for Wire {

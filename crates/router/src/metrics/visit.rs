@@ -12,8 +12,8 @@ use crate::{
 };
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-/// Bytes that may have moved uncounted while a body is on its way.
-const UNCOUNTED: u64 = 64 * 1024;
+/// Bytes that may have moved uncounted while a body is on its way, or messages of a WebSocket.
+const UNCOUNTED: u64 = 16 * 1024;
 
 /// The present request.
 #[derive(Debug)]

@@ -2,15 +2,14 @@
 //!
 //! A write is told as done only when the socket has taken all of its records: whoever closes behind it loses nothing.
 
-use nix::sys::socket::{MsgFlags, recv};
+use crate::socket::Socket;
 use rustls::{ServerConfig, ServerConnection};
 use std::{
-    io::{self, Read as _, Write},
-    os::fd::AsRawFd,
+    io::{self, Read as _, Write as _},
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::{io::Interest, net::TcpStream};
+use tokio::net::TcpStream;
 
 /// What one write may turn into records at once, in bytes.
 const MOST: usize = 64 * 1024;
@@ -161,38 +160,5 @@ impl Tls {
             self.ended |= state.peer_has_closed();
             return Poll::Ready(Ok(()));
         }
-    }
-}
-
-/// The socket as rustls wants it: it does what it can at once.
-struct Socket<'a>(&'a TcpStream);
-
-impl io::Read for Socket<'_> {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        let mut drained = None;
-        let read = self.0.try_io(Interest::READABLE, || {
-            let count = recv(self.0.as_raw_fd(), room, MsgFlags::empty())?;
-            if (1..room.len()).contains(&count) {
-                // Nothing more is there, and the next byte will be told: asking for it would be a call in vain.
-                drained = Some(count);
-                return Err(io::ErrorKind::WouldBlock.into());
-            }
-            Ok(count)
-        });
-        drained.map_or(read, Ok)
-    }
-}
-
-impl Write for Socket<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.try_write(bytes)
-    }
-
-    fn write_vectored(&mut self, parts: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(parts)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
