@@ -106,7 +106,7 @@ fn teal(peers: &[Peer]) -> Result<&Peer> {
 
 fn memory(peers: &[Peer]) -> Result<()> {
     println!("\nmemory, KiB (proportional set): {:>16} {:>16} {:>16}", "before", "5,000 idle", "bytes each");
-    for peer in peers {
+    for peer in peers.iter().filter(|peer| !peer.is_direct()) {
         let (before, after) = idle::measure(peer)?;
         let each = after.saturating_sub(before) as f64 * 1024.0 / idle::CONNECTIONS as f64;
         println!("  {:<30} {before:>16} {after:>16} {each:>16.0}", peer.name);

@@ -11,6 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// The name under which the upstream itself is measured.
+const DIRECT: &str = "direct";
+
 /// A program that is up.
 pub(crate) struct Peer {
     pub(crate) name: String,
@@ -54,6 +57,11 @@ impl Peer {
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(peer)
+    }
+
+    /// It is no proxy but the upstream itself: what the way through any proxy is compared with.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.name == DIRECT
     }
 
     /// Its processes at present: some start more of them once they listen already.
@@ -116,6 +124,12 @@ pub(crate) fn all(run: &Run, setting: &Setting<'_>) -> Result<Vec<Peer>> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["bare", &address.to_string(), &setting.upstream.to_string()]);
         peers.push(Peer::start("bare", command, (address, None), &setting.trust, setting.directory)?);
+    }
+    if wanted(DIRECT) {
+        let address = free()?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["upstream", &address.to_string()]);
+        peers.push(Peer::start(DIRECT, command, (address, None), &setting.trust, setting.directory)?);
     }
     Ok(peers)
 }

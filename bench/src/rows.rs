@@ -23,11 +23,12 @@ pub(crate) enum Work {
 }
 
 impl Work {
-    /// Whether this program can be loaded with it.
+    /// Whether this program can be loaded with it. The upstream itself is asked one request at a time only: what a proxy adds to it is a proxy's share
+    /// of the waiting.
     pub(crate) fn fits(&self, peer: &Peer) -> bool {
         match self {
-            Self::Own(clients) => !clients.are_secure() || peer.tls.is_some(),
-            Self::Wrk(_) => true,
+            Self::Own(clients) => !peer.is_direct() && (!clients.are_secure() || peer.tls.is_some()),
+            Self::Wrk(load) => !peer.is_direct() || load.connections == 1,
         }
     }
 
