@@ -15,7 +15,7 @@ pub type Overrides = BTreeMap<String, serde_json::Value>;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AppConfig {
-    /// `node`, `python`, `static`, `linux`; without it the type is detected from the files.
+    /// `node`, `python`, `ruby`, `php`, `go`, `rust`, `java`, `static` or `linux`; without it the type is detected from the files.
     pub r#type: Option<String>,
     /// The branch that deploys; without it `main` and `master` do.
     pub branch: Option<String>,

@@ -10,6 +10,7 @@ pub mod certificates;
 pub mod config;
 pub mod console;
 pub mod crash;
+pub mod diagnosis;
 pub mod driver;
 pub mod git;
 pub mod images;

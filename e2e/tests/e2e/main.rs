@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, reason = "figures are printed, never asserted")]
 
 mod bad_green;
+mod broken;
 mod cancel;
 mod certificates;
 mod crash;
@@ -21,6 +22,7 @@ mod real;
 mod streams;
 mod switch;
 mod truth;
+mod types;
 mod wake;
 
 use anyhow::Result;

@@ -17,7 +17,7 @@ use std::{
 use teal_core::agent::{APP_USER, Link};
 
 /// Copied from the image: small, public, and needed by common programs.
-const FILES: [&str; 20] = [
+const FILES: [&str; 21] = [
     "debian_version",
     "gai.conf",
     "host.conf",
@@ -29,6 +29,7 @@ const FILES: [&str; 20] = [
     "localtime",
     "magic",
     "magic.mime",
+    "maven/m2.conf",
     "mime.types",
     "os-release",
     "papersize",
@@ -41,8 +42,8 @@ const FILES: [&str; 20] = [
 ];
 
 /// Mounted from the image, read-only.
-const DIRECTORIES: [&str; 8] =
-    ["alternatives", "fonts", "ld.so.conf.d", "perl", "pki/tls/certs", "ssl/certs", "terminfo", "xml"];
+const DIRECTORIES: [&str; 9] =
+    ["alternatives", "fonts", "ld.so.conf.d", "perl", "php", "pki/tls/certs", "ssl/certs", "terminfo", "xml"];
 
 /// Further directories of the image, by what their name begins with: packages put their version into it.
 const PREFIXES: [&str; 4] = ["ImageMagick", "java-", "python", "ruby"];

@@ -14,6 +14,7 @@ use super::{
     variables::{Context, Purpose, variables},
 };
 use crate::{
+    diagnosis,
     release::{self, Choice, Key, Meta, SealError, Sealed},
     world::now,
 };
@@ -175,7 +176,7 @@ impl<R: Runtime> Course<'_, R> {
 
     fn spec(&self, notes: &Notes) -> Result<InstanceSpec, Stop> {
         let (job, id) = (self.job, self.job.deployment.build());
-        let source = match job.has("CC_CACHE_DEPENDENCIES") {
+        let source = match job.keeps_dependencies(notes.plan.kind) {
             true => cache::kept(&self.builder.caches.join(job.app.as_str())),
             false => Ok(self.home().join("cache")),
         };
@@ -236,7 +237,7 @@ impl<R: Runtime> Course<'_, R> {
         remembered.map_err(|error| Stop::Unknown(in_full(&error)))?;
         sealed.notes.iter().for_each(|note| self.say(note));
         self.say(&format!("Build succeeded in {}", taken(notes)));
-        if self.job.has("CC_CACHE_DEPENDENCIES") {
+        if self.job.keeps_dependencies(notes.plan.kind) {
             let directory = self.builder.caches.join(self.job.app.as_str());
             release::in_background(move || cache::measure(&directory));
         }
@@ -312,10 +313,16 @@ impl<R: Runtime> Course<'_, R> {
             137 => "; 137 means that it was killed",
             _ => "",
         };
-        format!(
-            "the stage `{stage}` of the build ended with exit code {}{hint}: the lines before it say why",
-            exit.code
-        )
+        let why = self.diagnosis(&exit.stage).unwrap_or_else(|| "the lines before it say why".into());
+        format!("the stage `{stage}` of the build ended with exit code {}{hint}: {why}", exit.code)
+    }
+
+    /// What the last lines of this stage mean, if they are those of a tool that is known.
+    fn diagnosis(&self, stage: &str) -> Option<String> {
+        let lines = self.builder.logs.tail(&self.job.deployment, diagnosis::LINES).ok()?;
+        let of_stage: Vec<_> =
+            lines.iter().filter(|line| line.stage == stage).map(|line| &*line.text).collect();
+        diagnosis::of_build(&of_stage)
     }
 
     /// A release that this build gave before, or an equal one.

@@ -44,14 +44,14 @@ pub struct Plan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The app's setting names no type of ours.
-    #[error("the app's type `{given}` is not one that Teal builds: set it to node, python, static or linux")]
+    #[error("the app's type `{given}` is not one that Teal builds: set it to {}", Kind::names())]
     UnknownType {
         /// The setting.
         given: String,
     },
     /// Nothing says what it is.
     #[error(
-        "cannot tell what this app is: at the top of the commit there is no package.json, requirements.txt, pyproject.toml, index.html, Procfile or Makefile with a `run` target ({seen}); add one, set APP_FOLDER to the folder that has it, or set CC_RUN_COMMAND"
+        "cannot tell what this app is: at the top of the commit there is no package.json, requirements.txt, pyproject.toml, Gemfile, composer.json, go.mod, Cargo.toml, pom.xml, index.html, Procfile, mise.toml or Makefile with a `run` target ({seen}); add one, set APP_FOLDER to the folder that has it, or set CC_RUN_COMMAND"
     )]
     Undetected {
         /// What is at the top instead.
@@ -158,17 +158,26 @@ pub(super) struct Tool {
 pub fn plan(files: &dyn Files, variables: &Variables, explicit: Option<&str>) -> Result<Plan, Error> {
     let source = Source { files, variables };
     let (kind, because) = decide(&source, explicit)?;
-    let draft = kinds::of(kind).draft(&source)?;
+    let mut draft = kinds::of(kind).draft(&source)?;
+    if let Some(path) = kinds::dockerfile(&source) {
+        draft.notes.push(format!("{path} is there and is not used: Teal builds this app as {kind}"));
+    }
     assemble(&source, kind, because, draft)
 }
 
 fn decide(source: &Source<'_>, explicit: Option<&str>) -> Result<(Kind, String), Error> {
     if let Some(given) = explicit.map(str::trim).filter(|given| !given.is_empty()) {
+        if given == "docker" {
+            return Err(kinds::no_docker(source));
+        }
         let kind = Kind::named(given).ok_or_else(|| Error::UnknownType { given: given.to_owned() })?;
         return Ok((kind, format!("Type {kind}: the app's setting `type` says so")));
     }
-    let claim = kinds::ORDER.into_iter().find_map(|kind| Some((kind, kinds::of(kind).claims(source)?)));
-    let Some((kind, found)) = claim else { return Err(undetected(source)) };
+    let claim = Kind::ALL.into_iter().find_map(|kind| Some((kind, kinds::of(kind).claims(source)?)));
+    let Some((kind, found)) = claim else {
+        let docker = kinds::dockerfile(source).is_some();
+        return Err(if docker { kinds::no_docker(source) } else { undetected(source) });
+    };
     Ok((kind, format!("Type {kind}: {found} (set the app's setting `type` to override)")))
 }
 
@@ -205,6 +214,8 @@ fn assemble(source: &Source<'_>, kind: Kind, because: String, draft: Draft) -> R
         (Some(Start::Lacking(error)), None) => return Err(error),
         (None, None) => return Err(undetected(source)),
     };
+    let mut notes = draft.notes;
+    notes.push(starts(source, start.as_deref()));
     let run = Run {
         prelude: draft.prelude.clone(),
         start,
@@ -212,7 +223,17 @@ fn assemble(source: &Source<'_>, kind: Kind, because: String, draft: Draft) -> R
         port: PORT,
         needs_teal: draft.needs_teal,
     };
-    Ok(Plan { kind, because, build: build.into_iter().flatten().collect(), notes: draft.notes, run })
+    Ok(Plan { kind, because, build: build.into_iter().flatten().collect(), notes, run })
+}
+
+/// What will start the app, for the log. A command of the user's own may hold a secret: only its variable is named.
+fn starts(source: &Source<'_>, start: Option<&str>) -> String {
+    if source.variable("CC_RUN_COMMAND").is_some() {
+        return "Start: CC_RUN_COMMAND".into();
+    }
+    let line = start.and_then(|text| text.lines().last()).unwrap_or_default();
+    let line: String = line.trim_start_matches("exec ").chars().take(200).collect();
+    format!("Start: {} (set CC_RUN_COMMAND to override)", crate::log::harmless(&line))
 }
 
 /// The stage that looks for the commands that a type needs.

@@ -5,6 +5,7 @@ use crate::{
     appconfig::{AppConfig, Overrides},
     config::Config,
     images::HOST_IMAGE,
+    release::Kind,
 };
 use std::path::PathBuf;
 use teal_core::{
@@ -81,6 +82,12 @@ impl Job {
             deadline,
             image: deployment.image.clone().unwrap_or_else(|| HOST_IMAGE.to_owned()),
         }
+    }
+
+    /// Is what was fetched and compiled kept for the app's next build? For Rust, whose builds are long, unless the user says no.
+    pub(super) fn keeps_dependencies(&self, kind: Kind) -> bool {
+        let said = self.variables.get("CC_CACHE_DEPENDENCIES").is_some_and(|value| !value.trim().is_empty());
+        if said { self.has("CC_CACHE_DEPENDENCIES") } else { kind == Kind::Rust }
     }
 
     /// A variable that switches something on.

@@ -7,6 +7,8 @@ pub mod builder;
 mod cache;
 mod course;
 pub mod detect;
+#[cfg(test)]
+mod detect_tests_support;
 mod disk;
 mod follow;
 mod job;
@@ -14,6 +16,8 @@ mod kinds;
 mod notes;
 mod script;
 pub mod site;
+#[cfg(test)]
+mod table_tests;
 mod tail;
 pub mod tree;
 pub mod variables;

@@ -30,6 +30,21 @@ pub(super) fn first_in_path(directory: &str) -> String {
     format!("export PATH=\"$PWD/{directory}:$PATH\"\n")
 }
 
+/// Where tools are that the image lacks and the release keeps, relative to the app's directory.
+pub(super) const KEPT_TOOLS: &str = ".teal/tools/node_modules/.bin";
+
+/// Fetches a tool by npm into the release, unless it is there: scripts of the app call it by its name, also when it is started.
+pub(super) fn keep_tool(command: &str, package: &str) -> String {
+    let message = format!(
+        "This app needs `{command}`, which this server lacks, and npm, which would fetch it: install the Debian package `npm`"
+    );
+    format!(
+        "type -P {command} >/dev/null || {{ type -P npm >/dev/null || {{ echo {} >&2; exit 127; }}; npm install --prefix .teal/tools --no-save --no-package-lock --no-audit --no-fund --loglevel=error {}; }}",
+        quote(&message),
+        quote(package)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

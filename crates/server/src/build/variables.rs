@@ -106,6 +106,11 @@ pub fn variables(context: &Context<'_>, defaults: &Variables, user: &Variables) 
         let own = all.remove("NODE_OPTIONS").unwrap_or_default();
         all.insert("NODE_OPTIONS".into(), node_options(&own, context.memory_mib));
     }
+    if context.kind == Kind::Java {
+        // Inside a sandbox Java sees the memory of the host.
+        let own = all.remove("JDK_JAVA_OPTIONS").unwrap_or_default();
+        all.insert("JDK_JAVA_OPTIONS".into(), java_options(&own, context.memory_mib));
+    }
     all.extend(identity(context).into_iter().map(|(name, value)| (name.to_owned(), value)));
     all
 }
@@ -144,6 +149,14 @@ fn node_options(own: &str, memory_mib: u64) -> String {
         return own.to_owned();
     }
     format!("--max-old-space-size={} {own}", memory_mib * 3 / 4).trim_end().to_owned()
+}
+
+/// Java's heap may take ¾ of the memory, unless the user chose otherwise.
+fn java_options(own: &str, memory_mib: u64) -> String {
+    if own.contains("-Xmx") || own.contains("MaxRAM") {
+        return own.to_owned();
+    }
+    format!("-Xmx{}m {own}", memory_mib * 3 / 4).trim_end().to_owned()
 }
 
 const MANNERS: [&str; 16] = [
@@ -221,5 +234,8 @@ mod tests {
         let own = with(Kind::Node, &[("NODE_OPTIONS", "--max-old-space-size=99")], Purpose::Build);
         assert_eq!(own["NODE_OPTIONS"], "--max-old-space-size=99");
         assert!(!with(Kind::Python, &[], Purpose::Build).contains_key("NODE_OPTIONS"));
+        assert_eq!(with(Kind::Java, &[], Purpose::Build)["JDK_JAVA_OPTIONS"], "-Xmx384m");
+        let own = with(Kind::Java, &[("JDK_JAVA_OPTIONS", "-Xmx99m")], Purpose::Build);
+        assert_eq!(own["JDK_JAVA_OPTIONS"], "-Xmx99m");
     }
 }

@@ -13,6 +13,16 @@ pub enum Kind {
     Node,
     /// Python.
     Python,
+    /// Ruby.
+    Ruby,
+    /// PHP.
+    Php,
+    /// Go.
+    Go,
+    /// Rust.
+    Rust,
+    /// Java, and what else becomes a jar.
+    Java,
     /// Files.
     Static,
     /// Anything that says how it is built and run.
@@ -20,10 +30,32 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them, in the order in which a commit is looked at: the last one is the least demanding.
+    pub const ALL: [Self; 9] = [
+        Self::Node,
+        Self::Python,
+        Self::Ruby,
+        Self::Php,
+        Self::Go,
+        Self::Rust,
+        Self::Java,
+        Self::Static,
+        Self::Linux,
+    ];
+
     /// The type that a setting names.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        [Self::Node, Self::Python, Self::Static, Self::Linux].into_iter().find(|kind| kind.word() == name)
+        Self::ALL.into_iter().find(|kind| kind.word() == name)
+    }
+
+    /// Every name, for a sentence.
+    #[must_use]
+    pub fn names() -> String {
+        let (last, others) =
+            Self::ALL.split_last().map_or((Self::Linux, &[][..]), |(last, rest)| (*last, rest));
+        let others: Vec<_> = others.iter().map(|kind| kind.word()).collect();
+        format!("{} or {last}", others.join(", "))
     }
 
     /// As users write it.
@@ -32,6 +64,11 @@ impl Kind {
         match self {
             Self::Node => "node",
             Self::Python => "python",
+            Self::Ruby => "ruby",
+            Self::Php => "php",
+            Self::Go => "go",
+            Self::Rust => "rust",
+            Self::Java => "java",
             Self::Static => "static",
             Self::Linux => "linux",
         }

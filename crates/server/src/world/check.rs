@@ -2,6 +2,7 @@
 
 use super::{World, now};
 use crate::{
+    diagnosis,
     instancelog::{self, Follower},
     log::{self, Logs},
     probe::{Finding, Probe, connect, probe},
@@ -248,9 +249,13 @@ impl<'a> Checker<'a> {
             ));
         }
         let lines = instancelog::tail(&self.world.runtime.log(&self.backend.instance), LINES);
+        let texts: Vec<_> = lines.iter().map(|line| &*line.text).collect();
+        let hint = diagnosis::of_start(&texts)
+            .filter(|_| self.last.iter().all(|p| p.finding == Finding::NotListening));
+        let message = hint.map_or_else(|| message.to_owned(), |hint| format!("{message}; {hint}"));
         details
             .extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
-        Failure { stage: Stage::Check, message: message.to_owned(), details }
+        Failure { stage: Stage::Check, message, details }
     }
 
     /// What the app writes while it starts belongs to the deployment's log.

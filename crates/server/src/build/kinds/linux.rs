@@ -1,6 +1,6 @@
-//! Anything: a build command and a run command, from variables, a `Procfile` or a `Makefile`.
+//! Anything: a build command and a run command, from variables, a `Procfile`, tasks of mise or a `Makefile`.
 
-use super::{Type, procfile};
+use super::{Type, mise::Mise, procfile};
 use crate::build::{
     detect::{Draft, Error, Source, Start, Tool},
     script,
@@ -18,50 +18,73 @@ impl Type for Linux {
         if procfile::web(source).is_some() {
             return Some("a Procfile with `web:` is there and no other type fits".into());
         }
+        match Mise::find(source) {
+            Ok(Some(mise)) if mise.has("run") => {
+                return Some(format!("{} has a task `run` and no other type fits", mise.file()));
+            }
+            // A configuration that cannot be read is better told than passed over.
+            Err(_) => return Some("a configuration of mise is there and no other type fits".into()),
+            Ok(_) => {}
+        }
         let makefile = Makefile::find(source).ok().flatten()?;
         makefile.has("run").then(|| format!("{} has a target `run` and no other type fits", makefile.path))
     }
 
     fn draft(&self, source: &Source<'_>) -> Result<Draft, Error> {
-        let makefile = Makefile::find(source)?;
-        let target = |name| makefile.as_ref().filter(|makefile| makefile.has(name));
-        let build = target("build").map(|makefile| makefile.command("build"));
-        let run = procfile::web(source).or_else(|| Some(target("run")?.command("run")));
-        let builds = source.variable("CC_BUILD_COMMAND").is_some() || build.is_some();
-        let makes = source.variable("CC_BUILD_COMMAND").is_none() && build.is_some()
-            || source.variable("CC_RUN_COMMAND").is_none()
-                && procfile::web(source).is_none()
-                && run.is_some();
+        let (makefile, mise) = (Makefile::find(source)?, Mise::find(source)?);
+        let build = Way::find("build", makefile.as_ref(), mise.as_ref());
+        let run = match procfile::web(source) {
+            Some(web) => Some(Way::Said(web)),
+            None => Way::find("run", makefile.as_ref(), mise.as_ref()),
+        };
+        let used = |variable, way: &Option<Way>| {
+            way.as_ref().filter(|_| source.variable(variable).is_none()).map(Way::program)
+        };
+        let programs = [used("CC_BUILD_COMMAND", &build), used("CC_RUN_COMMAND", &run)];
+        let mise = mise.filter(|_| programs.contains(&Some("mise")));
         let lacking = Error::Lacking {
             what: "nothing says how to start this app".into(),
-            remedy: "set CC_RUN_COMMAND, or add a Procfile with a line `web: command`, or a Makefile with a target `run`".into(),
+            remedy: "set CC_RUN_COMMAND, or add a Procfile with a line `web: command`, a mise.toml with a task `run`, or a Makefile with a target `run`".into(),
         };
         Ok(Draft {
-            tools: if makes { vec![MAKE] } else { Vec::new() },
-            build,
-            start: Some(run.map_or(Start::Lacking(lacking), Start::Script)),
-            notes: if builds { Vec::new() } else { unbuilt(source) },
+            tools: if programs.contains(&Some("make")) { vec![MAKE] } else { Vec::new() },
+            prelude: if mise.is_some() { Mise::prelude() } else { String::new() },
+            dependencies: mise.as_ref().map(Mise::install),
+            build: build.map(Way::script),
+            start: Some(run.map_or(Start::Lacking(lacking), |way| Start::Script(way.script()))),
             ..Draft::default()
         })
     }
 }
 
-/// A language that would be built elsewhere: nobody should wonder why its program is not there.
-fn unbuilt(source: &Source<'_>) -> Vec<String> {
-    let languages = [
-        ("go.mod", "Go"),
-        ("Cargo.toml", "Rust"),
-        ("composer.json", "PHP"),
-        ("Gemfile", "Ruby"),
-        ("pom.xml", "Java"),
-    ];
-    let there = languages.into_iter().filter(|(file, _)| source.files.has(file));
-    let note = |(file, language)| {
-        format!(
-            "{file} is there, but Teal does not build {language} by itself yet: set CC_BUILD_COMMAND if it has to be built"
-        )
-    };
-    there.map(note).collect()
+/// What builds or starts it, where no variable does.
+enum Way {
+    Said(String),
+    Mise(String),
+    Make(String),
+}
+
+impl Way {
+    fn find(name: &str, makefile: Option<&Makefile>, mise: Option<&Mise>) -> Option<Self> {
+        if mise.is_some_and(|mise| mise.has(name)) {
+            return Some(Self::Mise(Mise::command(name)));
+        }
+        Some(Self::Make(makefile.filter(|makefile| makefile.has(name))?.command(name)))
+    }
+
+    fn program(&self) -> &'static str {
+        match self {
+            Self::Said(_) => "bash",
+            Self::Mise(_) => "mise",
+            Self::Make(_) => "make",
+        }
+    }
+
+    fn script(self) -> String {
+        match self {
+            Self::Said(script) | Self::Mise(script) | Self::Make(script) => script,
+        }
+    }
 }
 
 struct Makefile {

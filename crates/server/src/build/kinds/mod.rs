@@ -1,10 +1,19 @@
 //! The types of apps, one file each behind one trait. Pure: they look at a commit and say what would be run.
 
+mod docker;
+mod go;
+mod java;
 mod linux;
+mod mise;
 mod node;
 mod node_tools;
+mod php;
 mod procfile;
+mod program;
 mod python;
+mod python_static;
+mod ruby;
+mod rust;
 mod static_site;
 
 use super::detect::{Draft, Error, Source};
@@ -18,15 +27,19 @@ pub(super) trait Type {
     fn draft(&self, source: &Source<'_>) -> Result<Draft, Error>;
 }
 
-/// The order in which types are asked; the last one is the least demanding.
-pub(super) const ORDER: [Kind; 4] = [Kind::Node, Kind::Python, Kind::Static, Kind::Linux];
-
 /// The type of this name.
 pub(super) fn of(kind: Kind) -> &'static dyn Type {
     match kind {
         Kind::Node => &node::Node,
         Kind::Python => &python::Python,
+        Kind::Ruby => &ruby::Ruby,
+        Kind::Php => &php::Php,
+        Kind::Go => &go::Go,
+        Kind::Rust => &rust::Rust,
+        Kind::Java => &java::Java,
         Kind::Static => &static_site::StaticSite,
         Kind::Linux => &linux::Linux,
     }
 }
+
+pub(super) use docker::{refusal as no_docker, there as dockerfile};

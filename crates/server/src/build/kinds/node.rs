@@ -5,10 +5,15 @@ use crate::build::{
     detect::{Draft, Error, Source, Start},
     script,
 };
+use crate::release::Kind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
 pub(super) struct Node;
+
+/// Types whose apps often have a `package.json` for their tools.
+const OTHERS: [Kind; 7] =
+    [Kind::Python, Kind::Ruby, Kind::Php, Kind::Go, Kind::Rust, Kind::Java, Kind::Static];
 
 /// What of a `package.json` matters here. Odd types in fields that npm would refuse are refused, too.
 #[derive(Debug, Default, Deserialize)]
@@ -41,6 +46,13 @@ impl Package {
         self.scripts.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
     }
 
+    /// Does it say by itself how it is started? `npm init` writes a `main` that often is not there.
+    fn starts(&self, source: &Source<'_>) -> bool {
+        let main =
+            |main: &str| source.files.has(main.trim_start_matches("./")) || self.script("build").is_some();
+        self.script("start").is_some() || self.main().is_some_and(main)
+    }
+
     fn main(&self) -> Option<&str> {
         self.main.as_deref().map(str::trim).filter(|main| !main.is_empty())
     }
@@ -51,12 +63,9 @@ impl Type for Node {
         if !source.files.has("package.json") {
             return None;
         }
-        let startable = source.variable("CC_RUN_COMMAND").is_some()
-            || Package::read(source)
-                .map_or(true, |package| package.script("start").is_some() || package.main().is_some());
         // A package.json that starts nothing often only brings the tools of an app of another type.
-        let other = [&super::python::Python as &dyn Type, &super::static_site::StaticSite];
-        if !startable && other.into_iter().any(|other| other.claims(source).is_some()) {
+        let other = OTHERS.into_iter().any(|kind| super::of(kind).claims(source).is_some());
+        if other && !Package::read(source).map_or(true, |package| package.starts(source)) {
             return None;
         }
         Some("package.json is there".into())
@@ -70,7 +79,7 @@ impl Type for Node {
         notes.extend(packages.note.map(str::to_owned));
         Ok(Draft {
             tools: packages.tools(),
-            prelude: script::first_in_path("node_modules/.bin"),
+            prelude: script::first_in_path("node_modules/.bin") + &packages.prelude(),
             dependencies: packages.install(built),
             build: built.then(|| packages.run("build")),
             finish: packages.prune(built),
@@ -87,7 +96,7 @@ fn start(source: &Source<'_>, package: &Package, packages: &Packages) -> Start {
     }
     if let Some(main) = package.main() {
         let path = if main.starts_with('/') { main.to_owned() } else { format!("./{main}") };
-        return Start::Script(format!("exec node {}", script::quote(&path)));
+        return Start::Script(format!("exec {} {}", packages.node(), script::quote(&path)));
     }
     if let Some(web) = procfile::web(source) {
         return Start::Script(web);

@@ -8,11 +8,6 @@ use crate::build::{
 
 const NODE: Tool = Tool { command: "node", remedy: "install the Debian package `nodejs`" };
 const NPM: Tool = Tool { command: "npm", remedy: "install the Debian package `npm`" };
-const BUN: Tool = Tool {
-    command: "bun",
-    remedy: "Debian has no package of it; put the binary of its maintainers into /usr/local/bin, or remove bun.lock",
-};
-
 /// Quiet, and nothing that asks a registry for more than packages.
 const QUIET: &str = "export npm_config_audit=false npm_config_fund=false npm_config_update_notifier=false";
 
@@ -44,6 +39,9 @@ pub(super) struct Packages {
     development: Development,
     /// `name@version` of `packageManager`, for a manager that this server lacks.
     version: Option<String>,
+    /// What reads the lock file, for pnpm.
+    pnpm: &'static str,
+    berry: Berry,
     /// Has it development dependencies at all?
     has_dev: bool,
     /// A line for the log.
@@ -62,6 +60,8 @@ impl Packages {
         Ok(Self {
             development: development(source)?,
             version: package.package_manager.as_deref().and_then(version),
+            pnpm: pnpm(source),
+            berry: Berry::of(source),
             has_dev: !package.dev_dependencies.is_empty(),
             because: format!("Dependencies: {} ({because})", manager.word()),
             note: unlocked.then_some(
@@ -73,8 +73,16 @@ impl Packages {
 
     pub(super) fn tools(&self) -> Vec<Tool> {
         match self.manager {
-            Manager::Bun => vec![BUN],
+            Manager::Bun => Vec::new(),
             _ => vec![NODE, NPM],
+        }
+    }
+
+    /// Before everything that runs in the app's directory: where a manager is that the image lacks.
+    pub(super) fn prelude(&self) -> String {
+        match self.manager {
+            Manager::NpmCi | Manager::NpmInstall | Manager::Custom(_) => String::new(),
+            _ => script::first_in_path(script::KEPT_TOOLS),
         }
     }
 
@@ -89,7 +97,6 @@ impl Packages {
             (Manager::NpmInstall, false) => "npm install --no-save --include=dev",
             (Manager::Yarn, true) => "yarn install --frozen-lockfile --non-interactive --production=true",
             (Manager::Yarn, false) => "yarn install --frozen-lockfile --non-interactive --production=false",
-            (Manager::YarnBerry, true) if self.has_dev => "yarn workspaces focus --all --production",
             (Manager::YarnBerry, _) => "yarn install --immutable",
             (Manager::Pnpm, true) => {
                 "CI=true pnpm install --store-dir \"$TEAL_CACHE/pnpm\" --frozen-lockfile --prod"
@@ -101,7 +108,7 @@ impl Packages {
             (Manager::Bun, false) => "bun install --frozen-lockfile",
             (Manager::Custom(command), _) => command,
         };
-        Some(script::lines([QUIET, &self.find(), command].into_iter().filter(|line| !line.is_empty())))
+        Some(self.lines(&[&self.fetch(), command]))
     }
 
     /// The stage `finish`: development dependencies do not belong in the release.
@@ -117,7 +124,7 @@ impl Packages {
             Manager::Pnpm => "CI=true pnpm prune --prod --ignore-scripts",
             Manager::YarnBerry | Manager::Bun | Manager::Custom(_) => return None,
         };
-        Some(script::lines([QUIET, &self.find(), command].into_iter().filter(|line| !line.is_empty())))
+        Some(self.lines(&[command]))
     }
 
     /// Runs a script of package.json during the build.
@@ -127,36 +134,91 @@ impl Packages {
             Manager::Bun => format!("bun run {name}"),
             _ => format!("npm run {name}"),
         };
-        script::lines([QUIET, &self.find(), &command].into_iter().filter(|line| !line.is_empty()))
+        self.lines(&[&command])
     }
 
     /// What starts the app: needs nothing from a registry. `npm start` reads what any manager installed, save berry's plug'n'play.
     pub(super) fn start(&self) -> &'static str {
         match self.manager {
-            Manager::YarnBerry => "node .yarn/releases/yarn-*.cjs start",
+            Manager::YarnBerry if self.berry.plug => "yarn run start",
             Manager::Bun => "bun run start",
             _ => "npm start --no-update-notifier",
         }
     }
 
-    /// A function that finds the manager where the host lacks it: by `npx`, in the version that `packageManager` names.
-    fn find(&self) -> String {
+    /// What runs a file of the app.
+    pub(super) fn node(&self) -> &'static str {
+        match self.manager {
+            Manager::YarnBerry if self.berry.plug => "yarn node",
+            Manager::Bun => "bun",
+            _ => "node",
+        }
+    }
+
+    fn lines(&self, lines: &[&str]) -> String {
+        let berry = if self.manager == Manager::YarnBerry { self.berry.setup() } else { String::new() };
+        let all = [QUIET, &berry].into_iter().chain(lines.iter().copied());
+        script::lines(all.filter(|line| !line.is_empty()))
+    }
+
+    /// Fetches the manager where the image lacks it, in the version that `packageManager` names, or one that reads this lock file.
+    fn fetch(&self) -> String {
         let (name, package) = match self.manager {
             Manager::Yarn => ("yarn", "yarn@1"),
-            Manager::Pnpm => ("pnpm", "pnpm"),
-            Manager::YarnBerry => ("yarn", "@yarnpkg/cli-dist"),
+            Manager::Pnpm => ("pnpm", self.pnpm),
+            Manager::YarnBerry => ("yarn", "@yarnpkg/cli-dist@4"),
+            Manager::Bun => ("bun", "bun@1"),
             _ => return String::new(),
         };
         let version = self.version.as_deref().filter(|version| version.starts_with(&format!("{name}@")));
         let package = match (&self.manager, version) {
-            (Manager::YarnBerry, Some(version)) => version.replacen("yarn", package, 1),
+            (Manager::YarnBerry, Some(version)) => version.replacen("yarn", "@yarnpkg/cli-dist", 1),
             (_, Some(version)) => version.to_owned(),
             (_, None) => package.to_owned(),
         };
-        let own = "local own; own=(.yarn/releases/yarn-*.cjs); if [ -f \"${own[0]}\" ]; then node \"${own[0]}\" \"$@\"; return; fi; ";
-        let own = if self.manager == Manager::YarnBerry { own } else { "" };
-        let there = format!("if type -P {name} >/dev/null; then command {name} \"$@\"");
-        format!("{name}() {{ {own}{there}; else npx --yes {} \"$@\"; fi; }}", script::quote(&package))
+        script::keep_tool(name, &package)
+    }
+}
+
+/// How yarn berry lays out an app.
+struct Berry {
+    /// Packages stay in archives that only yarn can read: they belong in the release.
+    plug: bool,
+    /// The app names a registry of its own.
+    registry: bool,
+}
+
+impl Berry {
+    fn of(source: &Source<'_>) -> Self {
+        let rc = source.files.read(".yarnrc.yml").unwrap_or_default();
+        let linker = rc.lines().find_map(|line| line.strip_prefix("nodeLinker:")).unwrap_or("pnp");
+        Self {
+            plug: linker.trim().trim_matches(['"', '\'']) == "pnp",
+            registry: rc.contains("npmRegistryServer"),
+        }
+    }
+
+    fn setup(&self) -> String {
+        let mut text = "export YARN_ENABLE_TELEMETRY=0".to_owned();
+        if self.plug {
+            text += " YARN_ENABLE_GLOBAL_CACHE=false YARN_CACHE_FOLDER=\"$PWD/.yarn/cache\"";
+        }
+        if !self.registry {
+            // It does not read npm's configuration, in which the operator may name a mirror.
+            text += "\nexport YARN_NPM_REGISTRY_SERVER=\"${YARN_NPM_REGISTRY_SERVER:-$(npm config get registry)}\"";
+        }
+        text
+    }
+}
+
+/// The newest pnpm that reads this lock file and runs on the image's node.
+fn pnpm(source: &Source<'_>) -> &'static str {
+    let lock = source.files.read("pnpm-lock.yaml").unwrap_or_default();
+    let version = lock.lines().find_map(|line| line.strip_prefix("lockfileVersion:")).unwrap_or_default();
+    match version.trim().trim_matches(['"', '\'']).split('.').next() {
+        Some("5") => "pnpm@7",
+        Some("6") => "pnpm@8",
+        _ => "pnpm@9",
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Nothing that is run may name the directory of the build: where an app lives differs between runtimes.
 
-use super::{Type, procfile};
+use super::{Type, procfile, python_static as files};
 use crate::build::{
     detect::{Draft, Error, Source, Start, Tool, Variables},
     script,
@@ -39,7 +39,8 @@ pub(super) struct Python;
 impl Type for Python {
     fn claims(&self, source: &Source<'_>) -> Option<String> {
         let named = source.folder("CC_PIP_REQUIREMENTS_FILE").ok().flatten();
-        let mut files = named.as_deref().into_iter().chain(["requirements.txt", "uv.lock", "pyproject.toml"]);
+        let mut files =
+            named.as_deref().into_iter().chain(["requirements.txt", "uv.lock", "pyproject.toml", "setup.py"]);
         if let Some(file) = files.find(|file| source.files.has(file)) {
             return Some(format!("{file} is there"));
         }
@@ -51,18 +52,31 @@ impl Type for Python {
         let uv = source.files.has("uv.lock");
         let server = module.as_ref().map(|_| backend(source)).transpose()?;
         let (install, because) = if uv { with_uv() } else { with_pip(source)? };
+        let files = files::Files::of(source)?;
         let mut lines = install;
-        lines.extend(server.map(|server| server.install(uv)));
+        lines.extend(server.map(|server| add(server.word(), uv)));
+        let mut notes = vec![format!("Dependencies: {because}")];
+        let mut prelude = script::first_in_path(".venv/bin");
+        let mut served = module.clone();
+        if let (Some(files), Some(module), Some(server)) = (&files, &module, server) {
+            lines.extend(files::packages(server.asgi()).iter().map(|package| add(package, uv)));
+            lines.push(files.make(module, server.asgi()));
+            prelude += &files::Files::prelude();
+            notes.push(files.note());
+            served = Some(files::MODULE.to_owned());
+        } else if files.is_some() {
+            notes.push("STATIC_FILES_PATH has no effect without CC_PYTHON_MODULE: the app's own command serves what it likes".into());
+        }
         lines.push(RELOCATE.into());
         lines.extend(tasks(source)?);
         let variables = [("PYTHONUNBUFFERED", "1")].map(|(name, value)| (name.into(), value.into()));
         Ok(Draft {
             tools: vec![PYTHON],
-            prelude: script::first_in_path(".venv/bin"),
+            prelude,
             dependencies: Some(script::lines(lines.iter().map(String::as_str))),
-            start: Some(start(source, module.as_deref(), server)),
+            start: Some(start(source, served.as_deref(), server)),
             variables: Variables::from(variables),
-            notes: vec![format!("Dependencies: {because}")],
+            notes,
             ..Draft::default()
         })
     }
@@ -83,11 +97,12 @@ fn with_pip(source: &Source<'_>) -> Result<(Vec<String>, String), Error> {
     let because = if let Some(file) = named.or_else(usual) {
         lines.push(format!("{PIP} -r {}", script::quote(&file)));
         format!("pip ({file})")
-    } else if source.files.has("pyproject.toml") {
+    } else if let Some(file) = ["pyproject.toml", "setup.py"].into_iter().find(|file| source.files.has(file))
+    {
         lines.push(format!("{PIP} ."));
-        "pip (pyproject.toml)".into()
+        format!("pip ({file})")
     } else {
-        "none (no requirements.txt, no pyproject.toml)".into()
+        "none (no requirements.txt, no pyproject.toml, no setup.py)".into()
     };
     Ok((lines, because))
 }
@@ -152,16 +167,9 @@ impl Backend {
         }
     }
 
-    /// Installs it, unless the app's own requirements brought it, in the version that they chose.
-    fn install(self, uv: bool) -> String {
-        let word = self.word();
-        let there = format!(
-            ".venv/bin/python -c 'import importlib.metadata as m; m.version(\"{word}\")' 2>/dev/null"
-        );
-        match uv {
-            true => format!("{there} || uv pip install --python .venv/bin/python {word}"),
-            false => format!("{there} || {PIP} {word}"),
-        }
+    /// Does it speak ASGI to the app? The others speak WSGI.
+    fn asgi(self) -> bool {
+        matches!(self, Self::Uvicorn | Self::Daphne)
     }
 
     fn start(self, module: &str) -> String {
@@ -176,6 +184,16 @@ impl Backend {
                 "exec .venv/bin/uwsgi --http \"0.0.0.0:$PORT\" --master --die-on-term --need-app --virtualenv \"$PWD/.venv\" --module {module}"
             ),
         }
+    }
+}
+
+/// Installs a package, unless the app's own requirements brought it, in the version that they chose.
+fn add(package: &str, uv: bool) -> String {
+    let there =
+        format!(".venv/bin/python -c 'import importlib.metadata as m; m.version(\"{package}\")' 2>/dev/null");
+    match uv {
+        true => format!("{there} || uv pip install --python .venv/bin/python {package}"),
+        false => format!("{there} || {PIP} {package}"),
     }
 }
 

@@ -34,7 +34,11 @@ impl Type for StaticSite {
                     .into(),
             });
         }
+        let page = source.files.read("package.json").is_some_and(|text| text.contains("\"build\""));
+        let unbuilt = page && source.variable("CC_BUILD_COMMAND").is_none();
+        let note = "package.json has a script `build`, which is not run: if the site has to be built, set CC_BUILD_COMMAND='npm ci && npm run build' and CC_WEBROOT to the folder that it writes to (often dist)";
         Ok(Draft {
+            notes: if unbuilt { vec![note.into()] } else { Vec::new() },
             finish: builds.then(|| check(&index)),
             start: Some(Start::Script(format!("exec \"$TEAL_BINARY\" __static {}", script::quote(&root)))),
             needs_teal: true,
