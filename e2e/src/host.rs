@@ -450,9 +450,11 @@ fn teal(directory: &Path, log: &str, arguments: &[&str]) -> Command {
 
 fn configuration(directory: &Path, smtp: SocketAddr, options: &Options) -> String {
     let (data, more) = (directory.join("data"), &options.config);
+    // Servers that share a pool take each other's instances for garbage: whoever runs tests twice at a time names another one.
+    let pool = env::var("TEAL_E2E_POOL").map(|pool| format!("pool = {pool:?}\n")).unwrap_or_default();
     let https = if options.secure { "router_https = [\"127.0.0.1:0\"]\n" } else { "" };
     format!(
-        "data = {data:?}\nlisten = \"127.0.0.1:0\"\nssh = \"127.0.0.1:0\"\nrouter_http = [\"127.0.0.1:0\"]\n{https}mail_to = [\"team@example.org\"]\n{more}\n\n\
+        "data = {data:?}\nlisten = \"127.0.0.1:0\"\nssh = \"127.0.0.1:0\"\nrouter_http = [\"127.0.0.1:0\"]\n{https}{pool}mail_to = [\"team@example.org\"]\n{more}\n\n\
          [smtp]\nhost = \"127.0.0.1\"\nport = {}\nencryption = \"none\"\nfrom = \"teal@example.org\"\n",
         smtp.port()
     )

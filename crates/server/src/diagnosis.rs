@@ -87,14 +87,6 @@ const BUILD: &[Rule] = &[
     ),
     rule("ENOSPC", "the build filled its disk: raise the app's setting `disk_mib`, or make it write less"),
     rule(
-        "No matching distribution found for ",
-        "no registry that is asked has `{}` for this version of Python: check its name and version, and which Python it needs",
-    ),
-    rule(
-        "ERR! 404",
-        "a package is not in the registry: check its name and version, or whether the registry needs credentials",
-    ),
-    rule(
         "note: module requires Go ",
         "the module needs Go {}, and the image has an older one: lower the line `go` in go.mod, or ask the operator for a newer Go",
     ),
@@ -121,6 +113,14 @@ const BUILD: &[Rule] = &[
     rule("dial tcp", UNREACHABLE),
     rule("curl error", UNREACHABLE),
     rule("error sending request for url", UNREACHABLE),
+    rule(
+        "No matching distribution found for ",
+        "no registry that is asked has `{}` for this version of Python: check its name and version, and which Python it needs",
+    ),
+    rule(
+        "ERR! 404",
+        "a package is not in the registry: check its name and version, or whether the registry needs credentials",
+    ),
 ];
 
 const UNREACHABLE: &str = "a registry cannot be reached from the sandbox of the build: the lines name its host; ask the operator whether it is allowed, or for a mirror (the server's `build_environment` names variables that builds get)";
@@ -238,6 +238,12 @@ mod tests {
         ];
         assert!(of_build(&lines).is_some_and(|hint| hint.starts_with("`shop` does not compile")));
         assert!(of_build(&lines[..1]).is_some_and(|hint| hint.contains("registry cannot be reached")));
+        let pip = [
+            "Failed to establish a new connection: [Errno 113]",
+            "ERROR: No matching distribution found for flask==9",
+        ];
+        assert!(of_build(&pip).is_some_and(|hint| hint.contains("registry cannot be reached")));
+        assert!(of_build(&pip[1..]).is_some_and(|hint| hint.contains("`flask==9`")));
         assert_eq!(of_build(&["all is well"]), None);
     }
 

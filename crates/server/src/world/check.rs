@@ -250,8 +250,9 @@ impl<'a> Checker<'a> {
         }
         let lines = instancelog::tail(&self.world.runtime.log(&self.backend.instance), LINES);
         let texts: Vec<_> = lines.iter().map(|line| &*line.text).collect();
-        let hint = diagnosis::of_start(&texts)
-            .filter(|_| self.last.iter().all(|p| p.finding == Finding::NotListening));
+        // An app that answers started well: what its log complains of is another matter.
+        let silent = listening.is_none() || self.last.iter().all(|p| p.finding == Finding::NotListening);
+        let hint = diagnosis::of_start(&texts).filter(|_| silent);
         let message = hint.map_or_else(|| message.to_owned(), |hint| format!("{message}; {hint}"));
         details
             .extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
