@@ -118,6 +118,10 @@ const BUILD: &[Rule] = &[
         "no registry that is asked has `{}` for this version of Python: check its name and version, and which Python it needs",
     ),
     rule(
+        "No matching version found for ",
+        "the registry has no version `{}`: check it in package.json or packageManager",
+    ),
+    rule(
         "ERR! 404",
         "a package is not in the registry: check its name and version, or whether the registry needs credentials",
     ),

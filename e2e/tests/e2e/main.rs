@@ -19,6 +19,7 @@ mod maintenance;
 mod newest;
 mod pointer;
 mod real;
+mod samples;
 mod streams;
 mod switch;
 mod truth;

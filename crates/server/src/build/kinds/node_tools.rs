@@ -268,7 +268,7 @@ fn by_lock(source: &Source<'_>) -> (Manager, String) {
     let there = |path: &'static str| source.files.has(path).then_some(path);
     if let Some(lock) = there("yarn.lock") {
         let berry = source.files.has(".yarnrc.yml")
-            || source.files.read(lock).is_some_and(|text| text.contains("\n__metadata:"));
+            || source.files.read(lock).is_some_and(|text| text.lines().any(|line| line == "__metadata:"));
         return (if berry { Manager::YarnBerry } else { Manager::Yarn }, format!("{lock} is there"));
     }
     if let Some(lock) = there("pnpm-lock.yaml") {
