@@ -5,6 +5,7 @@
 //! [`Request`] and reads one [`Reply`]. Both sides are of one build, but an agent may be older than the server: unknown fields are ignored.
 //! Nothing that an agent says is trusted beyond its own instance.
 
+use crate::worker::Worker;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{collections::BTreeMap, net::Ipv4Addr, net::SocketAddr, path::PathBuf};
 
@@ -104,8 +105,8 @@ pub struct Bind {
 pub struct Program {
     /// One after another; the last one is the app.
     pub commands: Vec<Step>,
-    /// Started when told to.
-    pub workers: Vec<String>,
+    /// Workers and crons: started when told to.
+    pub workers: Vec<Worker>,
     /// The whole environment of every command.
     pub variables: BTreeMap<String, String>,
 }

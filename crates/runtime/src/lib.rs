@@ -18,8 +18,8 @@ mod whole;
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
-pub use teal_core::agent::LogLine;
 use teal_core::id::{AppId, InstanceId};
+pub use teal_core::{agent::LogLine, worker::Worker};
 
 /// What an effect answers. It reports failure only when it knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,7 @@ pub struct InstanceSpec {
     pub commands: Vec<Command>,
     /// Started beside the app once [`Runtime::singletons`] says so: workers, crons.
     #[serde(default)]
-    pub workers: Vec<String>,
+    pub workers: Vec<Worker>,
     /// The environment of every command. `HOME`, `PATH`, `PORT` and `APP_HOME` are the runtime's and are added by it if they are not here.
     pub variables: BTreeMap<String, String>,
     /// The port that the app is expected to listen on *inside*; the process runtime assigns another one by `PORT`. `None`: a build, nothing listens.

@@ -13,7 +13,10 @@ use std::{
     sync::OnceLock,
     time::{Duration, Instant},
 };
-use teal_core::id::InstanceId;
+use teal_core::{
+    id::InstanceId,
+    worker::{Restart, Rule, Worker},
+};
 use teal_runtime::{
     Command, Exit, Inspection, InstanceSpec, Limits, LogLine, Mount, Outcome, Runtime, State, Tree,
     process::{Config, Process, supervisor},
@@ -25,7 +28,11 @@ const PATIENCE: Duration = Duration::from_secs(120);
 #[test]
 fn supervisor_entry() {
     if std::env::var_os("TEAL_SUPERVISE").is_some() {
-        let _code = supervisor::main();
+        // The test harness would end well whatever a worker's keeper says; workers of these tests fail with 3.
+        #[allow(clippy::exit, reason = "this process is a supervisor, no test")]
+        if supervisor::main() != std::process::ExitCode::SUCCESS {
+            std::process::exit(3);
+        }
     }
 }
 
@@ -341,9 +348,10 @@ fn workers_run_when_wanted_and_none_is_left_when_not() {
     spec.workers = vec![format!(
         "trap '' TERM; setsid bash -c 'trap \"\" TERM; echo $$ >> {}; while :; do sleep 1; done' & exit 0",
         pids.display()
-    )];
+    )
+    .into()];
     let lasting = format!("echo $$ >> {}; exec sleep 1000", pids.display());
-    spec.workers.push(lasting);
+    spec.workers.push(lasting.into());
     rig.ensure(&spec);
     let living = || -> Vec<String> {
         let text = fs::read_to_string(&pids).unwrap_or_default();
@@ -357,6 +365,61 @@ fn workers_run_when_wanted_and_none_is_left_when_not() {
         assert_eq!(living(), Vec::<String>::new(), "acknowledged, but some run");
     }
     assert!(matches!(rig.inspect().state, State::Running { .. }), "the app itself goes on");
+}
+
+#[test]
+fn a_worker_starts_again_as_its_rule_says_and_telling_it_twice_changes_nothing() {
+    let rig = Rig::new();
+    let mut spec = rig.spec(&["exec sleep 1000"]);
+    let lasting = |script: &str, restart| Worker {
+        rule: Rule::Lasting { restart, delay_s: 0 },
+        ..Worker::from(script)
+    };
+    spec.workers = vec![
+        lasting("echo always", Restart::Always),
+        lasting("echo failing; exit 3", Restart::OnFailure),
+        lasting("echo once", Restart::OnFailure),
+        lasting("echo never; exit 3", Restart::No),
+    ];
+    rig.ensure(&spec);
+    let count = |text: &str| rig.texts().iter().filter(|line| *line == text).count();
+    let told = |text: &str| rig.texts().iter().any(|line| line == text);
+    let run = |wanted| done(rig.tokio.block_on(rig.runtime.singletons(&id("e-1-0"), wanted)));
+    run(true);
+    wait("the others start again", || count("always") >= 3 && count("failing") >= 2);
+    wait("both ends were told", || {
+        told("The worker ended with exit code 0; it is not started again (CC_WORKER_RESTART is on-failure)")
+            && told("The worker ended with exit code 3; it is not started again (CC_WORKER_RESTART is no)")
+    });
+    run(true);
+    let seen = count("always");
+    wait("the others go on", || count("always") > seen + 1);
+    assert_eq!((count("once"), count("never")), (1, 1));
+    run(false);
+    run(true);
+    wait("stopped and started they run once more", || (count("once"), count("never")) == (2, 2));
+}
+
+#[test]
+fn a_cron_runs_at_its_minute_and_not_before() {
+    let rig = Rig::new();
+    let mut spec = rig.spec(&["exec sleep 1000"]);
+    let schedule = "* * * * *".parse().expect("understood");
+    let script = "echo minute $(date -u +%M) of $PORT";
+    spec.workers =
+        vec![Worker { stage: "cron".into(), script: script.into(), rule: Rule::Timed { schedule } }];
+    rig.ensure(&spec);
+    done(rig.tokio.block_on(rig.runtime.singletons(&id("e-1-0"), true)));
+    let asked = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after").as_secs();
+    let until = std::time::Instant::now() + Duration::from_secs(150);
+    let ran_at = || rig.texts().into_iter().filter(|line| line.starts_with("minute ")).collect::<Vec<_>>();
+    while ran_at().is_empty() && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let ran = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after").as_secs();
+    assert_eq!(ran_at().len(), 1, "{:?}", rig.texts());
+    assert!(!ran_at()[0].ends_with("of "), "it has the app's variables: {:?}", ran_at());
+    assert!(ran / 60 > asked / 60, "not in the minute in which it was told to run");
 }
 
 #[test]

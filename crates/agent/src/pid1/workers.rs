@@ -1,6 +1,9 @@
-//! The workers: started and stopped when told, started again when they end by themselves.
+//! The workers and crons: started and stopped when told, started again when `teal_core::worker` says so.
 
-use crate::pid1::{keeper, output::Outputs};
+use crate::pid1::{
+    keeper,
+    output::{self, Outputs},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -9,32 +12,29 @@ use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
-
-/// What the log calls them.
-const STAGE: &str = "worker";
-
-/// Before a worker that ended is started again; doubled each time until [`MAX_DELAY`].
-const MIN_DELAY: Duration = Duration::from_secs(1);
-const MAX_DELAY: Duration = Duration::from_secs(60);
-
-/// A worker that ran this long is well again.
-const WELL: Duration = Duration::from_secs(60);
+use teal_core::{
+    time::Time,
+    worker::{Ended, Wait, Worker},
+};
 
 /// From asking a worker to end until its tree is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-struct Worker {
-    script: String,
+struct Job {
+    worker: Worker,
     state: State,
-    delay: Duration,
+    /// In a row.
+    failures: u32,
 }
 
 #[derive(Debug)]
 enum State {
     Idle,
-    /// Started again at this instant.
-    Waiting(Instant),
+    /// Wanted, but not to be started again: being told to run once more changes nothing.
+    Over,
+    /// Started when this wait, which ends at that instant, says so.
+    Waiting(Wait, Instant),
     Running {
         keeper: Pid,
         since: Instant,
@@ -49,52 +49,51 @@ enum State {
 /// All workers of an instance.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    all: Vec<Worker>,
+    all: Vec<Job>,
 }
 
 impl Workers {
     /// None of them runs yet.
-    pub(crate) fn new(scripts: &[String]) -> Self {
-        let worker =
-            |script: &String| Worker { script: script.clone(), state: State::Idle, delay: MIN_DELAY };
-        Self { all: scripts.iter().map(worker).collect() }
+    pub(crate) fn new(workers: &[Worker]) -> Self {
+        let job = |worker: &Worker| Job { worker: worker.clone(), state: State::Idle, failures: 0 };
+        Self { all: workers.iter().map(job).collect() }
     }
 
     /// How many run, also those that are ending.
     pub(crate) fn running(&self) -> u32 {
-        let runs = |w: &&Worker| matches!(w.state, State::Running { .. } | State::Ending { .. });
+        let runs = |w: &&Job| matches!(w.state, State::Running { .. } | State::Ending { .. });
         u32::try_from(self.all.iter().filter(runs).count()).unwrap_or(u32::MAX)
     }
 
     /// Starts those that do not run. One that is still ending is started again when it has ended.
     pub(crate) fn start(&mut self, now: Instant) {
-        for worker in &mut self.all {
-            if matches!(worker.state, State::Idle) {
-                worker.state = State::Waiting(now);
-                worker.delay = MIN_DELAY;
+        for job in &mut self.all {
+            if matches!(job.state, State::Idle) {
+                job.failures = 0;
+                job.wait(job.worker.begin(wall()), now);
             }
         }
     }
 
     /// Asks all to end.
     pub(crate) fn stop(&mut self, now: Instant) {
-        for worker in &mut self.all {
-            worker.state = match worker.state {
+        for job in &mut self.all {
+            job.state = match job.state {
                 State::Running { keeper, .. } => {
                     let _ = kill(keeper, keeper::ASK);
                     State::Ending { keeper, by: now + GRACE }
                 }
                 State::Ending { keeper, by } => State::Ending { keeper, by },
-                State::Idle | State::Waiting(_) => State::Idle,
+                State::Idle | State::Over | State::Waiting(..) => State::Idle,
             };
         }
     }
 
     /// Forgets those that wait to be started: the instance ends, and who still runs is ended with it.
     pub(crate) fn give_up(&mut self) {
-        for worker in &mut self.all {
-            if let State::Waiting(_) = worker.state {
-                worker.state = State::Idle;
+        for job in &mut self.all {
+            if let State::Waiting(..) = job.state {
+                job.state = State::Idle;
             }
         }
     }
@@ -108,16 +107,19 @@ impl Workers {
         outputs: &mut Outputs,
         now: Instant,
     ) -> bool {
-        for worker in &mut self.all {
-            let since = match worker.state {
-                State::Running { keeper, since } if keeper == pid => since,
-                State::Ending { keeper, .. } if keeper == pid => now,
+        for job in &mut self.all {
+            match job.state {
+                State::Running { keeper, since } if keeper == pid && again => {
+                    job.again(code, since, outputs, now);
+                }
+                // It was asked to end, and is wanted again since: that was no end of its own.
+                State::Ending { keeper, .. } if keeper == pid && again => {
+                    job.wait(job.worker.begin(wall()), now);
+                }
+                State::Running { keeper, .. } | State::Ending { keeper, .. } if keeper == pid => {
+                    job.state = State::Idle;
+                }
                 _ => continue,
-            };
-            if again {
-                worker.again(code, since, outputs, now);
-            } else {
-                worker.state = State::Idle;
             }
             return true;
         }
@@ -126,13 +128,16 @@ impl Workers {
 
     /// Starts and kills what is due.
     pub(crate) fn tick(&mut self, variables: &BTreeMap<String, String>, outputs: &mut Outputs, now: Instant) {
-        for worker in &mut self.all {
-            match worker.state {
-                State::Waiting(at) if at <= now => worker.run(variables, outputs, now),
+        for job in &mut self.all {
+            match job.state {
+                State::Waiting(wait, at) if at <= now => match wait.rest(wall()) {
+                    Some(rest) => job.wait(Some(rest), now),
+                    None => job.run(variables, outputs, now),
+                },
                 State::Ending { keeper, by } if by <= now => {
                     // Again each second, should a signal be lost on a process that is just being stopped.
                     let _ = kill(keeper, keeper::END);
-                    worker.state = State::Ending { keeper, by: now + Duration::from_secs(1) };
+                    job.state = State::Ending { keeper, by: now + Duration::from_secs(1) };
                 }
                 _ => {}
             }
@@ -141,40 +146,49 @@ impl Workers {
 
     /// When [`Workers::tick`] has something to do next.
     pub(crate) fn next(&self) -> Option<Instant> {
-        let due = |w: &Worker| match w.state {
-            State::Waiting(at) | State::Ending { by: at, .. } => Some(at),
-            State::Idle | State::Running { .. } => None,
+        let due = |w: &Job| match w.state {
+            State::Waiting(_, at) | State::Ending { by: at, .. } => Some(at),
+            State::Idle | State::Over | State::Running { .. } => None,
         };
         self.all.iter().filter_map(due).min()
     }
 }
 
-impl Worker {
+impl Job {
     fn run(&mut self, variables: &BTreeMap<String, String>, outputs: &mut Outputs, now: Instant) {
-        let started = outputs.pair(STAGE).and_then(|pair| Ok(keeper::start(&self.script, variables, pair)?));
+        let stage = &self.worker.stage;
+        let started =
+            outputs.pair(stage).and_then(|pair| Ok(keeper::start(&self.worker.script, variables, pair)?));
         match started {
             Ok(keeper) => self.state = State::Running { keeper, since: now },
             Err(error) => {
-                outputs.say(STAGE, &format!("The worker cannot be started: {error}"));
-                self.wait(now);
+                outputs.say(stage, &format!("It cannot be started: {error}"));
+                self.again(126, now, outputs, now);
             }
         }
     }
 
     fn again(&mut self, code: i32, since: Instant, outputs: &mut Outputs, now: Instant) {
-        if now.saturating_duration_since(since) >= WELL {
-            self.delay = MIN_DELAY;
+        let ran = now.saturating_duration_since(since).as_millis();
+        let end = Ended { code, ran_ms: u64::try_from(ran).unwrap_or(u64::MAX) };
+        let after = self.worker.ended(end, self.failures, wall());
+        if let Some(words) = after.words {
+            outputs.say(&self.worker.stage, &words);
         }
-        let seconds = self.delay.as_secs();
-        outputs
-            .say(STAGE, &format!("The worker ended with exit code {code}; it starts again in {seconds} s"));
-        self.wait(now);
+        self.failures = after.failures;
+        self.wait(after.wait, now);
     }
 
-    fn wait(&mut self, now: Instant) {
-        self.state = State::Waiting(now + self.delay);
-        self.delay = (self.delay * 2).min(MAX_DELAY);
+    /// `None`: it is over, until workers are stopped and started again.
+    fn wait(&mut self, wait: Option<Wait>, now: Instant) {
+        self.state =
+            wait.map_or(State::Over, |wait| State::Waiting(wait, now + Duration::from_millis(wait.ms)));
     }
+}
+
+/// The time, for crons.
+fn wall() -> Time {
+    Time(output::now_ms())
 }
 
 /// Sends `signal` to every process inside but the agent.

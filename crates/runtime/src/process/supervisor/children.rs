@@ -16,6 +16,7 @@ use std::{
     process::{Child, Command, Stdio},
     rc::Rc,
 };
+use teal_core::worker::Worker;
 use tokio::{io::AsyncReadExt, net::unix::pipe, task::JoinSet};
 
 /// Where a sandbox has the app's directory: paths of variables that point there are turned to where it is here.
@@ -48,10 +49,10 @@ impl Children {
     }
 
     /// Starts a worker below a keeper and answers the keeper's pid.
-    pub(crate) fn start_worker(&mut self, script: &str) -> io::Result<i32> {
+    pub(crate) fn start_worker(&mut self, worker: &Worker) -> io::Result<i32> {
         let mut command = super::again("keep");
-        command.env_clear().env(super::ROLE, "keep").env(super::keeper::SCRIPT, script);
-        self.spawn(command, "worker")
+        command.env_clear().env(super::ROLE, "keep").env(super::keeper::SCRIPT, &worker.script);
+        self.spawn(command, &worker.stage)
     }
 
     /// A line of our own.

@@ -1,32 +1,42 @@
-//! An instance's workers: started when they are wanted, again with growing pauses when they end, and ended wholly before that is acknowledged.
+//! An instance's workers and crons: started when they are wanted, again when `teal_core::worker` says so, and ended wholly before that is
+//! acknowledged.
 
 use super::children::Children;
 use crate::process::proc;
 use nix::sys::signal::Signal;
-use std::{collections::BTreeSet, io, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use teal_core::{
+    time::Time,
+    worker::{Ended, Wait, Worker},
+};
 use tokio::time::Instant;
 
 /// How long a worker may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(10);
-/// The pauses before a worker is started again grow up to this, in seconds.
-const MAX_PAUSE_S: u64 = 60;
 
 /// One worker.
 #[derive(Debug)]
-struct Worker {
-    script: String,
+struct Job {
+    worker: Worker,
     /// Its keeper, while there is one.
     keeper: Option<i32>,
     begun: Instant,
-    /// When to start it (again).
-    due: Instant,
-    pause_s: u64,
+    /// It was asked to end.
+    asked: bool,
+    /// When to start it (again); `None`: not before they are wanted anew.
+    due: Option<(Wait, Instant)>,
+    /// In a row.
+    failures: u32,
 }
 
 /// All of them.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    all: Vec<Worker>,
+    all: Vec<Job>,
     wanted: bool,
     /// When those that were asked to end are made to.
     deadline: Option<Instant>,
@@ -35,27 +45,26 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(scripts: &[String]) -> Self {
-        let now = Instant::now();
-        let worker = |script: &String| Worker {
-            script: script.clone(),
+    pub(crate) fn new(workers: &[Worker]) -> Self {
+        let begun = Instant::now();
+        let job = |worker: &Worker| Job {
+            worker: worker.clone(),
             keeper: None,
-            begun: now,
-            due: now,
-            pause_s: 1,
+            begun,
+            asked: false,
+            due: None,
+            failures: 0,
         };
-        Self {
-            all: scripts.iter().map(worker).collect(),
-            wanted: false,
-            deadline: None,
-            asked: BTreeSet::new(),
-        }
+        Self { all: workers.iter().map(job).collect(), wanted: false, deadline: None, asked: BTreeSet::new() }
     }
 
-    /// They shall run.
+    /// They shall run. Wanted already is as good: what is over stays over.
     pub(crate) fn want(&mut self) {
-        self.wanted = true;
         self.deadline = None;
+        if !self.wanted {
+            self.wanted = true;
+            self.all.iter_mut().for_each(Job::begin);
+        }
     }
 
     /// They shall not: SIGTERM to all that runs below their keepers.
@@ -64,13 +73,14 @@ impl Workers {
         if self.deadline.is_none() {
             self.deadline = Some(Instant::now() + GRACE);
             self.asked.clear();
+            self.all.iter_mut().for_each(|job| job.asked = job.keeper.is_some());
             self.ask();
         }
     }
 
     /// Does none run, nor will one?
     pub(crate) fn none(&self) -> bool {
-        !self.wanted && self.all.iter().all(|worker| worker.keeper.is_none())
+        !self.wanted && self.all.iter().all(|job| job.keeper.is_none())
     }
 
     /// Is one being waited for that should end?
@@ -91,31 +101,33 @@ impl Workers {
 
     /// When the next one has to be started.
     pub(crate) fn next_due(&self) -> Option<Instant> {
-        let waiting = self.all.iter().filter(|worker| self.wanted && worker.keeper.is_none());
-        waiting.map(|worker| worker.due).min()
+        let waiting = self.all.iter().filter(|job| self.wanted && job.keeper.is_none());
+        waiting.filter_map(|job| job.due).map(|(_, at)| at).min()
     }
 
     /// Starts those that are due.
     pub(crate) fn start(&mut self, children: &mut Children) {
         let now = Instant::now();
-        for worker in self.all.iter_mut().filter(|worker| worker.keeper.is_none() && worker.due <= now) {
-            match children.start_worker(&worker.script) {
-                Ok(pid) => (worker.keeper, worker.begun) = (Some(pid), now),
-                Err(error) => worker.failed(children, &error),
+        for job in &mut self.all {
+            if !job.is_due(now) {
+                continue;
+            }
+            match children.start_worker(&job.worker) {
+                Ok(pid) => (job.keeper, job.begun) = (Some(pid), now),
+                Err(error) => job.failed(children, &error),
             }
         }
     }
 
     /// Takes note that a child ended; true if it was a keeper.
     pub(crate) fn ended(&mut self, pid: i32, code: i32, children: &Children) -> bool {
-        let Some(worker) = self.all.iter_mut().find(|worker| worker.keeper == Some(pid)) else {
-            return false;
-        };
-        worker.keeper = None;
-        worker.pause();
-        if self.wanted {
-            children.note("worker", &format!("worker ended with {code}; it starts again"));
+        let Some(job) = self.all.iter_mut().find(|job| job.keeper == Some(pid)) else { return false };
+        job.keeper = None;
+        // Whoever was asked to end, and is wanted again since, has its place in `due` already.
+        if self.wanted && !job.asked {
+            job.ended(code, children);
         }
+        job.asked = false;
         true
     }
 
@@ -130,22 +142,51 @@ impl Workers {
 
     /// Everything below the keepers, without themselves.
     fn living(&self) -> Vec<i32> {
-        self.all.iter().filter_map(|worker| worker.keeper).flat_map(proc::living_below).collect()
+        self.all.iter().filter_map(|job| job.keeper).flat_map(proc::living_below).collect()
     }
 }
 
-impl Worker {
-    fn failed(&mut self, children: &Children, error: &io::Error) {
-        children.note("worker", &format!("worker could not be started: {error}"));
-        self.pause();
+impl Job {
+    fn begin(&mut self) {
+        self.failures = 0;
+        self.wait(self.worker.begin(wall()));
     }
 
-    /// One that ran for long has earned a quick start.
-    fn pause(&mut self) {
-        let now = Instant::now();
-        let long = now.duration_since(self.begun) > Duration::from_secs(MAX_PAUSE_S);
-        self.pause_s = if long { 1 } else { self.pause_s };
-        self.due = now + Duration::from_secs(self.pause_s);
-        self.pause_s = (self.pause_s * 2).min(MAX_PAUSE_S);
+    /// A cron whose time has not come yet is given the rest of its wait.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let Some((wait, _)) = self.due.filter(|(_, at)| self.keeper.is_none() && *at <= now) else {
+            return false;
+        };
+        let rest = wait.rest(wall());
+        if rest.is_some() {
+            self.wait(rest);
+        }
+        rest.is_none()
     }
+
+    fn failed(&mut self, children: &Children, error: &io::Error) {
+        children.note(&self.worker.stage, &format!("It cannot be started: {error}"));
+        self.begun = Instant::now();
+        self.ended(126, children);
+    }
+
+    fn ended(&mut self, code: i32, children: &Children) {
+        let ran_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let after = self.worker.ended(Ended { code, ran_ms }, self.failures, wall());
+        if let Some(words) = after.words {
+            children.note(&self.worker.stage, &words);
+        }
+        self.failures = after.failures;
+        self.wait(after.wait);
+    }
+
+    fn wait(&mut self, wait: Option<Wait>) {
+        self.due = wait.map(|wait| (wait, Instant::now() + Duration::from_millis(wait.ms)));
+    }
+}
+
+/// The time, for crons.
+fn wall() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
