@@ -17,6 +17,7 @@ pub mod images;
 pub mod instancelog;
 pub mod keeper;
 pub mod log;
+pub mod manifest;
 mod metrics;
 pub mod notify;
 pub mod platform;

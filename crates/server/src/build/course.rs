@@ -10,17 +10,18 @@ use super::{
     follow::{Feed, STAGE, follow},
     job::{Built, Job},
     notes::{Ended, Notes},
-    tree,
+    submodules, tree,
     variables::{Context, Purpose, variables},
 };
 use crate::{
     diagnosis,
+    manifest::Manifest,
     release::{self, Choice, Key, Meta, SealError, Sealed},
     world::now,
 };
 use std::{io, path::PathBuf, sync::Arc};
 use teal_core::{error::in_full, id::ReleaseId, time::Time};
-use teal_runtime::{Exit, Image, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
+use teal_runtime::{Command, Exit, Image, InstanceSpec, Mount, Outcome, Runtime, State, Tree};
 use tokio::sync::OwnedMutexGuard;
 
 /// A sandbox that disappears is replaced so often.
@@ -91,14 +92,18 @@ impl<R: Runtime> Course<'_, R> {
         release::remove(&home).map_err(|error| Stop::Unknown(in_full(&error)))?;
         std::fs::create_dir_all(home.join("release")).map_err(Stop::io("make the directory of a build"))?;
         let contents = self.unpack().await?;
-        for path in contents.submodules.iter().take(10) {
-            self.say(&format!("The submodule {path} is not fetched: Teal does not fetch submodules yet"));
-        }
         let files = Disk::open(&tree::of(&home)).map_err(Stop::io("open the tree of a build"))?;
-        let plan = detect::plan(&files, &self.job.variables, self.job.kind.as_deref());
-        let plan = plan.map_err(|error| Stop::Broke(error.to_string()))?;
+        // Before anything is run: what is wrong in it costs no build.
+        let manifest = Manifest::read(&files).map_err(|error| Stop::Broke(error.to_string()))?;
+        let kind = self.job.kind.as_deref().or(manifest.kind());
+        let plan = detect::plan(&files, &manifest.variables_below(&self.job.variables), kind);
+        let mut plan = plan.map_err(|error| Stop::Broke(error.to_string()))?;
+        if let Some(command) = self.submodules(&contents)? {
+            plan.build.insert(0, command);
+        }
         if attempt == 1 {
             self.say(&plan.because);
+            manifest.notes(&self.job.variables).iter().for_each(|note| self.say(note));
             plan.notes.iter().for_each(|note| self.say(note));
         }
         let notes = Notes {
@@ -106,6 +111,7 @@ impl<R: Runtime> Course<'_, R> {
             started: now(),
             attempt,
             plan,
+            manifest,
             raised: false,
             ended: None,
             failure: None,
@@ -114,7 +120,17 @@ impl<R: Runtime> Course<'_, R> {
         Ok(notes)
     }
 
-    async fn unpack(&self) -> Result<tree::Contents, Stop> {
+    /// What fetches the submodules, unless the owner does not want them.
+    fn submodules(&self, contents: &tree::Contents) -> Result<Option<Command>, Stop> {
+        if self.job.has("CC_DISABLE_GIT_SUBMODULES") {
+            return Ok(None);
+        }
+        let folder = self.folder()?.unwrap_or_else(|| ".".to_owned());
+        submodules::command(&contents.modules, &contents.submodules, &folder).map_err(Stop::Broke)
+    }
+
+    /// `APP_FOLDER`, tidied.
+    fn folder(&self) -> Result<Option<String>, Stop> {
         let given = self.job.variables.get("APP_FOLDER").map(|folder| folder.trim());
         let folder = given.filter(|folder| !folder.is_empty()).map(|folder| {
             tree::inside(folder).ok_or_else(|| {
@@ -123,8 +139,13 @@ impl<R: Runtime> Course<'_, R> {
                 ))
             })
         });
+        folder.transpose()
+    }
+
+    async fn unpack(&self) -> Result<tree::Contents, Stop> {
+        let folder = self.folder()?;
         let (job, to) = (self.job, tree::of(&self.home()));
-        let contents = tree::unpack(&job.repository, &job.commit, folder.transpose()?.as_deref(), &to).await;
+        let contents = tree::unpack(&job.repository, &job.commit, folder.as_deref(), &to).await;
         contents.map_err(|error| match error.is_final() {
             true => Stop::Broke(error.to_string()),
             false => Stop::Unknown(in_full(&error)),
@@ -194,7 +215,7 @@ impl<R: Runtime> Course<'_, R> {
         let mut defaults = cache::variables();
         defaults.extend(self.builder.operator.clone());
         defaults.extend(notes.plan.run.variables.clone());
-        let mut all = variables(&context, &defaults, &job.variables);
+        let mut all = variables(&context, &defaults, &notes.manifest.variables_below(&job.variables));
         all.insert("PORT".into(), PORT.to_string());
         Ok(InstanceSpec {
             id,
@@ -252,8 +273,10 @@ impl<R: Runtime> Course<'_, R> {
             kind: notes.plan.kind,
             created: now(),
             run: notes.plan.run.clone(),
+            manifest: notes.manifest.clone(),
         };
-        let variable = |name: &str| self.job.variables.get(name).map(String::as_str);
+        let variables = notes.manifest.variables_below(&self.job.variables);
+        let variable = |name: &str| variables.get(name).map(String::as_str);
         let choice = Choice::parse(variable("CC_OVERRIDE_BUILDCACHE"), variable("CC_IGNORE_FROM_BUILDCACHE"));
         let (releases, work) = (Arc::clone(&self.builder.releases), self.home().join("release"));
         let held = Arc::clone(&self.held);

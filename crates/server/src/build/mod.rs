@@ -16,6 +16,7 @@ mod kinds;
 mod notes;
 mod script;
 pub mod site;
+pub mod submodules;
 #[cfg(test)]
 mod table_tests;
 mod tail;

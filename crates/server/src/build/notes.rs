@@ -3,6 +3,7 @@
 //! It holds the app's own commands, which may hold secrets: only the server's user may read it.
 
 use super::Plan;
+use crate::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, OpenOptions},
@@ -26,6 +27,9 @@ pub(super) struct Notes {
     pub(super) attempt: u32,
     /// What is run.
     pub(super) plan: Plan,
+    /// What the repository says about itself.
+    #[serde(default)]
+    pub(super) manifest: Manifest,
     /// Its sandbox may be there. Written before it is made.
     pub(super) raised: bool,
     /// How its sandbox ended.

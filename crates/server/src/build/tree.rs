@@ -3,6 +3,7 @@
 //! The commit is listed before anything is unpacked: its size, the number of its files and every path are checked first. The tree may hold
 //! links that lead anywhere: they are made, and nothing outside an instance follows them.
 
+use super::submodules::Submodule;
 use std::{
     io,
     path::{Component, Path, PathBuf},
@@ -20,6 +21,8 @@ pub const MAX_FILES: u64 = 200_000;
 pub const MAX_BYTES: u64 = 4 * 1024 * 1024 * 1024;
 /// The longest path, in bytes.
 const MAX_PATH: u64 = 4096;
+/// The longest `.gitmodules` that is read, in bytes.
+const MAX_MODULES: u64 = 256 * 1024;
 /// Listing and unpacking take at most this long.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -87,8 +90,10 @@ pub struct Contents {
     pub files: u64,
     /// Their size, in bytes.
     pub bytes: u64,
-    /// Paths of submodules, which are not unpacked.
-    pub submodules: Vec<String>,
+    /// Submodules, which are not unpacked.
+    pub submodules: Vec<Submodule>,
+    /// What the commit says of them.
+    pub modules: String,
 }
 
 /// A path inside the app's directory, tidied: no `..`, no `.`; a leading `/` means that directory. `.` is the directory itself.
@@ -128,7 +133,10 @@ pub async fn unpack(
         if !has(repository, commit).await? {
             return Err(Error::Missing(commit.to_owned()));
         }
-        let contents = list(repository, commit, folder).await?;
+        let mut contents = list(repository, commit, folder).await?;
+        if !contents.submodules.is_empty() {
+            contents.modules = modules(repository, commit).await?;
+        }
         extract(repository, commit, folder, destination).await?;
         Ok(contents)
     };
@@ -152,6 +160,18 @@ async fn has(repository: &Path, commit: &str) -> Result<bool, Error> {
         Some(1 | 128) => Ok(false),
         _ => Err(Error::Tool { tool: "git", message: format!("ended with {status}") }),
     }
+}
+
+/// The text of `.gitmodules`, which is at the top whatever folder the app is in; nothing if there is none.
+async fn modules(repository: &Path, commit: &str) -> Result<String, Error> {
+    let mut git = git(repository);
+    git.args(["cat-file", "blob", &format!("{commit}:.gitmodules")]);
+    let mut child = git.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().map_err(Error::io("run git"))?;
+    let Some(stdout) = child.stdout.take() else { return Err(Error::io("read from git")(pipe_missing())) };
+    let mut text = Vec::new();
+    stdout.take(MAX_MODULES).read_to_end(&mut text).await.map_err(Error::io("read from git"))?;
+    let _ = child.wait().await;
+    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// Lists the commit and checks its limits and paths.
@@ -199,7 +219,9 @@ impl Contents {
         let facts = String::from_utf8_lossy(facts);
         let mut facts = facts.split_whitespace();
         if facts.next() == Some("160000") {
-            self.submodules.push(crate::log::harmless(&String::from_utf8_lossy(path)));
+            let commit = facts.nth(1).unwrap_or_default().to_owned();
+            let path = String::from_utf8(path.to_vec()).map_err(|_| odd(entry))?;
+            self.submodules.push(Submodule { path, commit });
         }
         self.files += 1;
         self.bytes = self.bytes.saturating_add(facts.last().and_then(|size| size.parse().ok()).unwrap_or(0));

@@ -99,7 +99,8 @@ fn paths_that_no_checkout_makes_are_refused() {
     }
     assert!(contents.add(b"100644 blob 00 3\tcut off").is_err());
     contents.add(b"160000 commit 00       -\tlib/other\0").expect("a submodule");
-    assert_eq!(contents.submodules, ["lib/other"]);
+    let expected = super::super::submodules::Submodule { path: "lib/other".into(), commit: "00".into() };
+    assert_eq!(contents.submodules, [expected]);
     let huge = format!("100644 blob 00 {}\tx\0", MAX_BYTES);
     assert!(matches!(contents.add(huge.as_bytes()), Ok(())), "just fits");
     assert!(matches!(contents.add(b"100644 blob 00 1\ty\0"), Err(Error::TooLarge { .. })));

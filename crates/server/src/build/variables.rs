@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use teal_core::{
     id::{AppId, DeploymentId, InstanceId},
     route::Colour,
+    worker::{MAX_DELAY_S, Restart},
 };
 
 /// The longest name, in bytes.
@@ -48,10 +49,27 @@ pub fn check(name: &str, value: &str) -> Result<(), Error> {
     if value.contains('\0') {
         return refuse("holds a NUL character, which no process can be given; encode it, as base64".into());
     }
+    if let Some(reason) = meaningless(name, value.trim()) {
+        return refuse(reason);
+    }
     if value.len() > MAX_VALUE {
         return refuse(format!("is longer than {MAX_VALUE} bytes; keep it in a file or a database"));
     }
     Ok(())
+}
+
+/// What is wrong with the value of a variable of CONTRACT that is no secret and takes few values.
+fn meaningless(name: &str, value: &str) -> Option<String> {
+    let wrong = match name {
+        "CC_WORKER_RESTART" => Restart::named(value).is_none(),
+        "CC_WORKER_RESTART_DELAY" => !value.parse::<u32>().is_ok_and(|seconds| seconds <= MAX_DELAY_S),
+        _ => false,
+    };
+    let remedy = match name {
+        "CC_WORKER_RESTART" => "must be always, on-failure or no".to_owned(),
+        _ => format!("must be a number of seconds from 0 to {MAX_DELAY_S}"),
+    };
+    (wrong && !value.is_empty()).then_some(remedy)
 }
 
 /// Whose variables they are.
@@ -207,6 +225,11 @@ mod tests {
         for good in ["A", "_a1", "CC_RUN_COMMAND"] {
             assert_eq!(check(good, "any\nvalue"), Ok(()));
         }
+        for (name, value) in [("CC_WORKER_RESTART", "sometimes"), ("CC_WORKER_RESTART_DELAY", "-1")] {
+            let told = check(name, value).expect_err("refused").to_string();
+            assert!(told.contains(name) && told.contains("must be"), "{told}");
+        }
+        assert_eq!(check("CC_WORKER_RESTART", "on-failure"), Ok(()));
         let shown = check("SECRET", "s3cr\0et").expect_err("refused").to_string();
         assert!(!shown.contains("s3cr"), "{shown}");
     }

@@ -38,7 +38,7 @@ impl Key<'_> {
             sum.update((bytes.len() as u64).to_le_bytes());
             sum.update(bytes);
         };
-        field("1");
+        field("2");
         field(self.app.as_str());
         field(self.commit);
         field(self.image);

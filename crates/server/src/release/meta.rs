@@ -1,6 +1,7 @@
 //! What a release is and how it runs: `meta.json` beside its tree.
 
 use super::Run;
+use crate::manifest::Manifest;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use teal_core::time::Time;
@@ -94,6 +95,9 @@ pub struct Meta {
     pub created: Time,
     /// How it runs.
     pub run: Run,
+    /// What its repository says about itself.
+    #[serde(default, skip_serializing_if = "Manifest::is_empty")]
+    pub manifest: Manifest,
 }
 
 impl Meta {

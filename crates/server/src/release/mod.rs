@@ -11,9 +11,9 @@ mod spec;
 
 pub use cache::Key;
 pub use meta::{Kind, Meta};
-pub use run::Run;
+pub use run::{RELEASE_COMMAND, Run};
 pub use seal::{Choice, Error as SealError};
-pub use spec::{Environment, STATIC_SERVER, run_spec};
+pub use spec::{Environment, STATIC_SERVER, release_spec, run_spec};
 
 use std::{
     collections::HashSet,
@@ -112,7 +112,7 @@ impl Releases {
     pub fn seal(&self, work: &Path, meta: &Meta, choice: &Choice) -> Result<Sealed, Error> {
         let tree = work.join("tree");
         let digest = seal::normalise(&tree, choice, meta.kind)?;
-        let id = meta.run.name(meta.kind, &digest.sum);
+        let id = meta.run.name(meta.kind, &meta.manifest, &digest.sum);
         let path = work.join("meta.json");
         fs::write(&path, meta.to_json()).map_err(Error::io("write", &path))?;
         seal::sync(work, digest.entries)?;

@@ -2,10 +2,14 @@
 //! that a restart obeys a changed variable, and no variable, which may be a secret, is kept in a release.
 
 use super::Kind;
+use crate::manifest::{Cron, Manifest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use teal_core::id::ReleaseId;
+use teal_core::{
+    id::ReleaseId,
+    worker::{CRON, DELAY_S, MAX_DELAY_S, Restart, Rule, Worker},
+};
 use teal_runtime::Command;
 
 /// How the instances of a release run. Nothing in it names a place of this host or of a runtime.
@@ -23,16 +27,23 @@ pub struct Run {
     pub needs_teal: bool,
 }
 
+/// The variable with what is run once per deployment, and the stage that the log calls it.
+pub const RELEASE_COMMAND: &str = "CC_RELEASE_COMMAND";
+
 /// What is run if neither the release nor a variable says what.
 const NOTHING: &str = "echo 'Nothing says how this app is started: CC_RUN_COMMAND was removed; set it again, or push a commit that says it' >&2; exit 127";
 
 impl Run {
     /// The name of a release with this tree that runs like this.
-    pub(super) fn name(&self, kind: Kind, tree: &[u8; 32]) -> ReleaseId {
+    pub(super) fn name(&self, kind: Kind, manifest: &Manifest, tree: &[u8; 32]) -> ReleaseId {
         let mut sum = Sha256::new();
         sum.update(tree);
         sum.update(kind.word());
         sum.update(serde_json::to_vec(self).unwrap_or_default());
+        // What the repository says is in the tree, unless the owner keeps these files out of it.
+        if !manifest.is_empty() {
+            sum.update(serde_json::to_vec(manifest).unwrap_or_default());
+        }
         super::cache::named(&sum.finalize().into())
     }
 
@@ -44,9 +55,14 @@ impl Run {
         hook.into_iter().chain([self.command("start", start)]).collect()
     }
 
-    /// Run beside the app, in one colour only: `CC_WORKER_COMMAND`, then `CC_WORKER_COMMAND_<n>` by number.
+    /// Run beside the app, in one colour only: `CC_WORKER_COMMAND`, then `CC_WORKER_COMMAND_<n>` by number, each as `CC_WORKER_RESTART` and
+    /// `CC_WORKER_RESTART_DELAY` say.
     #[must_use]
-    pub fn workers(&self, variables: &BTreeMap<String, String>) -> Vec<String> {
+    pub fn workers(&self, variables: &BTreeMap<String, String>) -> Vec<Worker> {
+        // What means nothing was refused when it was set.
+        let restart = set(variables, "CC_WORKER_RESTART").and_then(Restart::named).unwrap_or_default();
+        let delay_s = set(variables, "CC_WORKER_RESTART_DELAY").and_then(|text| text.parse().ok());
+        let rule = Rule::Lasting { restart, delay_s: delay_s.unwrap_or(DELAY_S).min(MAX_DELAY_S) };
         let mut found: Vec<(u64, &str)> = variables
             .iter()
             .filter_map(|(name, value)| {
@@ -61,11 +77,34 @@ impl Run {
             .filter(|(_, text)| !text.is_empty())
             .collect();
         found.sort_by_key(|(number, _)| *number);
-        found.into_iter().map(|(_, text)| format!("{}{text}", self.prelude)).collect()
+        let worker =
+            |(_, text): (u64, &str)| Worker { rule: rule.clone(), ..Worker::from(self.script(text)) };
+        found.into_iter().map(worker).collect()
+    }
+
+    /// What runs at certain times, as the repository says it; the app's directory is `$ROOT`.
+    #[must_use]
+    pub fn crons(&self, crons: &[Cron]) -> Vec<Worker> {
+        let worker = |cron: &Cron| Worker {
+            stage: CRON.to_owned(),
+            script: format!("export ROOT=\"$PWD\"\n{}", self.script(&cron.command)),
+            rule: Rule::Timed { schedule: cron.schedule.clone() },
+        };
+        crons.iter().map(worker).collect()
+    }
+
+    /// What `CC_RELEASE_COMMAND` says is run once, before an environment of a new commit starts.
+    #[must_use]
+    pub fn release_command(&self, variables: &BTreeMap<String, String>) -> Option<Command> {
+        set(variables, RELEASE_COMMAND).map(|text| self.command(RELEASE_COMMAND, text))
+    }
+
+    fn script(&self, text: &str) -> String {
+        format!("{}{text}", self.prelude)
     }
 
     fn command(&self, stage: &str, text: &str) -> Command {
-        Command { stage: stage.to_owned(), script: format!("{}{text}", self.prelude) }
+        Command { stage: stage.to_owned(), script: self.script(text) }
     }
 }
 
@@ -103,7 +142,16 @@ mod tests {
             ("CC_WORKER_COMMAND_X", "no"),
         ]);
         assert_eq!(commands, ["CC_PRE_RUN_HOOK: export A=1\nfirst", "start: export A=1\nother"]);
-        assert_eq!(workers, ["export A=1\na", "export A=1\nb", "export A=1\nc"]);
+        assert_eq!(workers, ["export A=1\na", "export A=1\nb", "export A=1\nc"].map(Worker::from));
+        let (_, workers) = of(&[
+            ("CC_WORKER_COMMAND", "a"),
+            ("CC_WORKER_RESTART", "always"),
+            ("CC_WORKER_RESTART_DELAY", "7"),
+        ]);
+        assert_eq!(workers[0].rule, Rule::Lasting { restart: Restart::Always, delay_s: 7 });
+        let cron = Cron { schedule: "0 3 * * *".parse().expect("understood"), command: "$ROOT/job".into() };
+        let script = run.crons(&[cron])[0].script.clone();
+        assert_eq!(script, "export ROOT=\"$PWD\"\nexport A=1\n$ROOT/job");
         let nothing = Run { start: None, ..run.clone() }.commands(&BTreeMap::new());
         assert!(nothing[0].script.contains("CC_RUN_COMMAND") && nothing[0].script.ends_with("exit 127"));
     }

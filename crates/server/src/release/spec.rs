@@ -4,7 +4,7 @@ use super::{Kind, Release};
 use crate::build::variables::{Context, Purpose, variables};
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 use teal_core::{
-    id::{AppId, DeploymentId, EnvironmentId},
+    id::{AppId, DeploymentId, EnvironmentId, InstanceId},
     route::Colour,
 };
 use teal_runtime::{Image, InstanceSpec, Limits, Mount, Tree};
@@ -45,7 +45,8 @@ pub struct Environment {
 #[must_use]
 pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> InstanceSpec {
     let id = environment.id.instance(number);
-    let run = &release.meta.run;
+    let (run, manifest) = (&release.meta.run, &release.meta.manifest);
+    let user = manifest.variables_below(&environment.variables);
     let context = Context {
         app: &environment.app,
         name: &environment.name,
@@ -56,7 +57,7 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
         memory_mib: environment.limits.memory_mib,
         purpose: Purpose::Production { number, colour: environment.colour, proxies: &environment.proxies },
     };
-    let mut all = variables(&context, &run.variables, &environment.variables);
+    let mut all = variables(&context, &run.variables, &user);
     let mut mounts = Vec::new();
     if run.needs_teal || release.meta.kind == Kind::Static {
         all.insert("TEAL_BINARY".into(), format!("{STATIC_SERVER}/teal"));
@@ -71,8 +72,8 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
         app: environment.app.clone(),
         image: environment.image.clone(),
         tree: Tree::Sealed(release.tree.clone()),
-        commands: run.commands(&environment.variables),
-        workers: run.workers(&environment.variables),
+        commands: run.commands(&user),
+        workers: run.workers(&user).into_iter().chain(run.crons(&manifest.crons)).collect(),
         variables: all,
         port: Some(run.port),
         tcp_port: environment.tcp_port,
@@ -80,4 +81,22 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
         mounts,
         egress: true,
     }
+}
+
+/// What to run once as the environment's release command, under this id; `None`: it has none. It serves nothing and has no workers.
+#[must_use]
+pub fn release_spec(release: &Release, environment: &Environment, id: InstanceId) -> Option<InstanceSpec> {
+    let user = release.meta.manifest.variables_below(&environment.variables);
+    let command = release.meta.run.release_command(&user)?;
+    let mut spec = run_spec(release, environment, 0);
+    spec.variables.insert("INSTANCE_ID".into(), id.to_string());
+    spec.variables.insert("PORT".into(), release.meta.run.port.to_string());
+    Some(InstanceSpec {
+        id,
+        commands: vec![command],
+        workers: Vec::new(),
+        port: None,
+        tcp_port: None,
+        ..spec
+    })
 }

@@ -1,6 +1,7 @@
 //! With real trees on a real disk.
 
 use super::*;
+use crate::manifest::Manifest;
 use std::{
     collections::BTreeMap,
     os::unix::fs::{PermissionsExt, symlink},
@@ -21,6 +22,7 @@ fn meta(kind: Kind, start: &str) -> Meta {
             port: 8080,
             needs_teal: kind == Kind::Static,
         },
+        manifest: Manifest::default(),
     }
 }
 
@@ -228,7 +230,7 @@ fn an_environment_makes_a_release_run() {
     let spec = run_spec(&release, &environment, 2);
     assert_eq!(spec.id.as_str(), "e-9-2");
     assert_eq!(spec.commands.last().map(|command| command.script.as_str()), Some("go"));
-    assert_eq!((spec.port, spec.workers.as_slice()), (Some(8080), ["w".to_owned()].as_slice()));
+    assert_eq!((spec.port, spec.workers.as_slice()), (Some(8080), ["w".into()].as_slice()));
     assert_eq!(spec.tcp_port, Some(5432));
     assert!(matches!(&spec.tree, Tree::Sealed(tree) if tree == Path::new("/r/tree")));
     assert_eq!(spec.variables["INSTANCE_NUMBER"], "2");
