@@ -123,6 +123,9 @@ pub struct ButtonView {
     pub wakes: bool,
     /// A sentence such as "wakes Blue · a1b2c3d fix cart · asleep, off in 8 min".
     pub label: String,
+    /// What going back does not undo: a release command that ran since that version was live.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// A row of the activity.

@@ -18,6 +18,7 @@ pub mod failure;
 mod notice;
 pub mod phases;
 mod plan;
+mod release_command;
 mod request;
 mod roles;
 mod route;
@@ -37,6 +38,7 @@ pub use self::{
     event::{Change, Event, EventKind, Mail, Serving, Transition},
     failure::{Failure, Stage},
     plan::{Plan, plan},
+    release_command::runs_release_command,
     request::{Accepted, Act, Refusal, Request},
     roles::{Level, Role},
     route::{mentions, route},

@@ -106,10 +106,16 @@ impl EnvironmentId {
     pub fn instance(&self, number: u32) -> InstanceId {
         InstanceId(format!("{}-{number}", self.0))
     }
+
+    /// The instance in which the release command of this environment's first deployment runs.
+    #[must_use]
+    pub fn release_command(&self) -> InstanceId {
+        InstanceId(format!("c-{}", self.0.trim_start_matches("e-")))
+    }
 }
 
 impl InstanceId {
-    /// The environment that this instance belongs to; `None` for the sandbox of a build.
+    /// The environment that this instance belongs to; `None` for the sandbox of a build and for a release command's.
     #[must_use]
     pub fn environment(&self) -> Option<EnvironmentId> {
         let (environment, number) = self.0.rsplit_once('-')?;
@@ -137,5 +143,6 @@ mod tests {
         assert_eq!(instance.as_str(), "e-01abc-3");
         assert_eq!(instance.environment(), Some(deployment.environment()));
         assert_eq!(deployment.build().environment(), None);
+        assert_eq!(deployment.environment().release_command().environment(), None);
     }
 }

@@ -126,7 +126,7 @@ impl Tasks {
                 if error.is_panic() {
                     tracing::error!(%app, step = step.key(), "an effect panicked; it is tried again");
                 }
-                world.abandoned(&step).await;
+                world.abandoned(app, &step).await;
                 Outcome::Unknown
             }
         };

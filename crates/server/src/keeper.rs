@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use teal_core::{
     deploy::{Environment, Observation, Phase, Rows, State as EnvironmentState, Step},
     engine,
-    id::{AppId, InstanceId, ReleaseId},
+    id::{AppId, EnvironmentId, InstanceId, ReleaseId},
 };
 use teal_runtime::{Outcome, Runtime, State};
 
@@ -106,13 +106,24 @@ impl World {
     }
 
     /// What an aborted step may have left behind.
-    pub(crate) async fn abandoned(&self, step: &Step) {
-        if let Step::Build { deployment, .. } = step {
-            self.remove_instance(&deployment.build()).await;
+    pub(crate) async fn abandoned(&self, app: &AppId, step: &Step) {
+        match step {
+            Step::Build { deployment, .. } => self.remove_instance(&deployment.build()).await,
+            Step::Raise { environment, .. } => self.abandoned_command(app, environment).await,
+            _ => {}
         }
     }
 
-    async fn remove_instance(&self, id: &InstanceId) {
+    /// The release command of a deployment that is over. One that goes on is found again, and must not run twice.
+    async fn abandoned_command(&self, app: &AppId, environment: &EnvironmentId) {
+        let Ok(Some(rows)) = self.store.load(app).await else { return };
+        let goes_on = rows.candidate().is_some_and(|d| d.environment.as_ref() == Some(environment));
+        if !goes_on {
+            self.remove_instance(&environment.release_command()).await;
+        }
+    }
+
+    pub(crate) async fn remove_instance(&self, id: &InstanceId) {
         match self.runtime.remove(id).await {
             Outcome::Done(()) => drop(self.runtime.forget(id).await),
             Outcome::Broke(failure) => tracing::error!(instance = %id, %failure, "garbage cannot be removed"),
@@ -167,6 +178,9 @@ impl Wanted {
         }
         for deployment in &rows.deployments {
             self.releases.extend(deployment.release.clone());
+            if deployment.phase.is_candidate() {
+                self.instances.extend(deployment.environment.as_ref().map(EnvironmentId::release_command));
+            }
             if deployment.phase == Phase::Building {
                 self.instances.insert(deployment.id.build());
                 self.builds.insert(deployment.id.clone());

@@ -20,6 +20,8 @@ mod newest;
 mod pointer;
 mod real;
 mod samples;
+mod release_command;
+mod singletons;
 mod streams;
 mod switch;
 mod truth;

@@ -21,6 +21,7 @@ pub(crate) struct NoWait {
 #[derive(Debug, Args)]
 #[command(
     after_help = "The same command goes forward again. Without a spare it starts the last pushed commit from its release.
+If a release command ran since that version was live, it says so: what that changed stays changed.
 
 Example:
   teal wake shop"
@@ -34,7 +35,12 @@ pub(crate) struct WakeArgs {
 
 /// `teal wake`.
 pub(crate) fn wake(context: &Context, args: WakeArgs) -> Result<()> {
-    perform(context, args.app.given(), Action::Wake, &args.wait)
+    let app = context.app(args.app.given())?;
+    // Said before it is done: what going back does not undo.
+    if let Some(note) = context.client()?.status(&app)?.button.and_then(|button| button.note) {
+        context.out.say(format!("Note: {}.", harmless(&note)));
+    }
+    perform(context, Some(&app), Action::Wake, &args.wait)
 }
 
 #[derive(Debug, Args)]

@@ -144,7 +144,7 @@ fn with_spare(state: &str) -> StatusView {
         head: Some(new()),
         live: Some(live(Colour::Green, new(), state == "up")),
         spare: Some(spare(Colour::Blue, old(), state)),
-        button: Some(ButtonView { commit: old(), wakes: true, label }),
+        button: Some(ButtonView { commit: old(), wakes: true, label, note: None }),
         ..status("running")
     }
 }
@@ -345,7 +345,7 @@ fn an_app_without_a_push_says_how_to_push() {
 #[test]
 fn a_stopped_or_failed_app_says_so_and_offers_the_head() {
     let label = String::from("starts c0ffee2 Add coupons from its release");
-    let button = Some(ButtonView { commit: new(), wakes: false, label });
+    let button = Some(ButtonView { commit: new(), wakes: false, label, note: None });
     let stopped = StatusView { head: Some(new()), button: button.clone(), ..status("stopped") };
     says(
         &overview_page("stopped", &stopped, &[]),
@@ -409,7 +409,11 @@ fn the_dialogue_says_what_will_happen_and_names_the_commit_it_sends() {
         ],
     );
     says(&render(&with_spare("up")), &["Blue is awake already"]);
-    let button = Some(ButtonView { commit: new(), wakes: false, label: "starts c0ffee2".into() });
+    let mut migrated = with_spare("asleep");
+    migrated.button.iter_mut().for_each(|button| button.note = Some("A release command ran since".into()));
+    says(&render(&migrated), &["A release command ran since."]);
+    assert!(!woken.contains("release command"), "{woken}");
+    let button = Some(ButtonView { commit: new(), wakes: false, label: "starts c0ffee2".into(), note: None });
     let anew = render(&StatusView { head: Some(new()), button, ..status("stopped") });
     says(
         &anew,

@@ -380,6 +380,7 @@ pub(crate) fn start(status: &StatusView) -> Option<Start> {
         }
         None => happens.push("New instances start from the release of this commit. Nothing is built.".into()),
     }
+    happens.extend(button.note.iter().map(|note| format!("{note}.")));
     happens.push("Its health check has to pass; if it does not, nothing changes for visitors.".into());
     match &status.live {
         Some(live) => {

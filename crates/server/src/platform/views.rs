@@ -1,7 +1,7 @@
 //! What users see of an app: computed from rows at every look, speaking of what the router acknowledged.
 
 use super::{Error, Platform, Result};
-use crate::{log::rfc3339, world::now};
+use crate::{log::rfc3339, store::ReleaseCommand, world::now};
 use std::net::SocketAddr;
 use teal_core::{
     api::{
@@ -44,7 +44,7 @@ impl Platform {
             deploying: rows
                 .deploying()
                 .map(|deployment| deployment_view(deployment, colour_of(&rows, deployment))),
-            button: button(&rows, now()),
+            button: self.button(&rows).await?,
             domains: rows.app.domains.clone(),
             url,
             runtime: self.inner.world.runtime.described().into(),
@@ -64,6 +64,16 @@ impl Platform {
         landed.extend(rows.deployments.iter().filter(took).cloned());
         landed.sort_by_key(|deployment| std::cmp::Reverse(deployment.request));
         Ok(landed)
+    }
+
+    /// The button, with what it would not undo.
+    async fn button(&self, rows: &Rows) -> Result<Option<ButtonView>> {
+        let Some(mut button) = button(rows, now()) else { return Ok(None) };
+        if let Ok(WakeTarget::Environment(target)) = deploy::wake_target(rows) {
+            let ran = self.store().release_commands(&rows.app.id).await?;
+            button.note = ran_since(&ran, target).map(not_undone);
+        }
+        Ok(Some(button))
     }
 
     /// The newest deployments first.
@@ -179,7 +189,20 @@ fn button(rows: &Rows, now: Time) -> Option<ButtonView> {
         }
         WakeTarget::Head(head) => format!("starts {short} {} from its release", head.commit.message),
     };
-    Some(ButtonView { commit: commit(commit_of), wakes, label })
+    Some(ButtonView { commit: commit(commit_of), wakes, label, note: None })
+}
+
+/// The newest release command of a deployment that was asked for after the one that made this environment: ids grow with time.
+fn ran_since<'a>(ran: &'a [ReleaseCommand], environment: &Environment) -> Option<&'a ReleaseCommand> {
+    ran.iter().find(|command| command.deployment.environment() > environment.id)
+}
+
+fn not_undone(command: &ReleaseCommand) -> String {
+    format!(
+        "A release command ran since this version was live ({}, {}): what it changed in databases stays changed, and this version has to cope with it",
+        command.deployment,
+        rfc3339(command.begun)
+    )
 }
 
 /// A span for people.
@@ -248,4 +271,43 @@ fn phases(deployment: &Deployment) -> Vec<PhaseView> {
     let began =
         |(phase, at): (&str, Option<Time>)| at.map(|at| PhaseView { phase: phase.into(), at: rfc3339(at) });
     all.into_iter().filter_map(began).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use teal_core::deploy::Times;
+
+    #[test]
+    fn only_what_ran_after_a_version_was_made_is_said_of_it() {
+        let ran = ["d-3", "d-1"].map(|id| ReleaseCommand {
+            deployment: id.parse().expect("legal"),
+            boot: "b".into(),
+            begun: Time(0),
+            ended: None,
+        });
+        let environment = |id: &str| Environment {
+            id: id.parse().expect("legal"),
+            deployment: "d-1".parse().expect("legal"),
+            commit: Commit { id: "a".into(), message: "m".into(), author: "x".into() },
+            release: "r-1".parse().expect("legal"),
+            image: "i".into(),
+            config: 0,
+            count: 1,
+            colour: Colour::Blue,
+            state: State::Memory,
+            since: Times::default().queued,
+            epoch: 0,
+            turn: Some(1),
+            routed: true,
+            replaced_at: None,
+            sleepless: false,
+            instances: Vec::new(),
+        };
+        let since = |id: &str| ran_since(&ran, &environment(id)).map(|c| c.deployment.to_string());
+        assert_eq!(since("e-1"), Some("d-3".into()));
+        assert_eq!(since("e-2"), Some("d-3".into()));
+        assert_eq!(since("e-3"), None, "its own is part of it");
+        assert!(not_undone(&ran[0]).contains("d-3, 1970-01-01"));
+    }
 }

@@ -7,6 +7,7 @@ mod apps;
 mod census;
 mod certificates;
 mod mails;
+mod release_commands;
 mod rollouts;
 mod rows;
 
@@ -14,6 +15,7 @@ pub use apps::{AppRow, Variables};
 pub use census::Ends;
 pub use certificates::{CertificateRow, Held, Order};
 pub use mails::QueuedMail;
+pub use release_commands::ReleaseCommand;
 pub use rollouts::Pin;
 pub use rows::Commit;
 
@@ -31,6 +33,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0003.sql"),
     include_str!("../../migrations/0004.sql"),
     include_str!("../../migrations/0005.sql"),
+    include_str!("../../migrations/0006.sql"),
 ];
 
 /// What can go wrong with the store.

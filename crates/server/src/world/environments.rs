@@ -25,6 +25,9 @@ impl World {
                 "the instances did not start in time; raise `start_deadline_s` if this host is slow",
             );
         }
+        if let Err(outcome) = self.release_command(rows, environment, deadline).await {
+            return outcome;
+        }
         let numbers = 0..environment.count;
         let raised = join_all(numbers.map(|number| self.raise_one(rows, environment, number))).await;
         let mut backends = Vec::new();

@@ -5,6 +5,7 @@
 mod check;
 mod drain;
 mod environments;
+mod release_command;
 mod specs;
 mod story;
 mod watch;

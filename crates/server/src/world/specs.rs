@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     appconfig::{AppConfig, HealthKind, PORT},
-    probe, release,
+    probe,
+    release::{self, Release},
     store::Variables,
 };
 use teal_core::{
@@ -24,15 +25,18 @@ impl World {
         environment: &Environment,
         number: u32,
     ) -> Result<InstanceSpec, Outcome> {
-        let (variables, config) = self.snapshot(rows, environment).await?;
-        let release = match self.releases.get(&environment.release) {
-            Ok(Some(release)) => release,
-            Ok(None) => {
-                let message = "the release is not there any more: push the commit again, or redeploy it from the activity";
-                return Err(broke(Stage::Start, message));
-            }
-            Err(error) => return Err(unknown("release", &error)),
-        };
+        let (release, facts) = self.facts(rows, environment).await?;
+        Ok(release::run_spec(&release, &facts, number))
+    }
+
+    /// The release of an environment, and what the environment adds to it.
+    pub(super) async fn facts(
+        &self,
+        rows: &Rows,
+        environment: &Environment,
+    ) -> Result<(Release, release::Environment), Outcome> {
+        let release = self.release_of(environment)?;
+        let (variables, config) = self.snapshot(rows, environment, &release).await?;
         let image = self.images.of(&environment.image);
         let facts = release::Environment {
             id: environment.id.clone(),
@@ -48,12 +52,23 @@ impl World {
             proxies: Vec::new(),
             server: self.builder.server().to_owned(),
         };
-        Ok(release::run_spec(&release, &facts, number))
+        Ok((release, facts))
+    }
+
+    fn release_of(&self, environment: &Environment) -> Result<Release, Outcome> {
+        match self.releases.get(&environment.release) {
+            Ok(Some(release)) => Ok(release),
+            Ok(None) => {
+                let message = "the release is not there any more: push the commit again, or redeploy it from the activity";
+                Err(broke(Stage::Start, message))
+            }
+            Err(error) => Err(unknown("release", &error)),
+        }
     }
 
     /// What healthy means for it.
     pub(super) async fn health(&self, rows: &Rows, environment: &Environment) -> Result<Health, Outcome> {
-        let (variables, config) = self.snapshot(rows, environment).await?;
+        let (variables, config) = self.snapshot(rows, environment, &self.release_of(environment)?).await?;
         Ok(Health {
             questions: questions(&config, &variables),
             host: domain::first(&rows.app.domains).map_or("localhost", domain::host).into(),
@@ -69,11 +84,13 @@ impl World {
         &self,
         rows: &Rows,
         environment: &Environment,
+        release: &Release,
     ) -> Result<(Variables, AppConfig), Outcome> {
         match self.store.snapshot(&rows.app.id, environment.config).await {
             Ok(Some((variables, overrides))) => {
-                let config = AppConfig::of(&overrides).map_err(|why| broke(Stage::Start, &why))?;
-                Ok((variables, config))
+                let manifest = &release.meta.manifest;
+                let config = manifest.settings_below(&overrides).map_err(|why| broke(Stage::Start, &why))?;
+                Ok((manifest.variables_below(&variables), config))
             }
             Ok(None) => Err(broke(
                 Stage::Start,

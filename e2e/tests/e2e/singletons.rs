@@ -1,0 +1,167 @@
+//! Behaviour 16: workers and crons never run in two environments at once, whatever happens to the app and to the server.
+
+use crate::{at_rest, push_files, quick, until_status};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, fs, path::PathBuf};
+use teal_core::api::Action;
+use teal_e2e::{Behaviour, Host, Options, Repository, python_app, until};
+
+/// Pushes in a row.
+const SWITCHES: usize = 10;
+
+/// Whoever runs holds a lock: a second one finds it held and says so.
+const WORKER: &str = r#"
+import fcntl, os, signal, sys, time
+name = os.environ["LEDGER"]
+lock = open(name + ".lock", "a")
+def tell(what):
+    with open(name, "a") as ledger:
+        ledger.write("%s %.3f %s\n" % (what, time.time(), os.environ["INSTANCE_ID"]))
+def end(*_):
+    tell("end")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+try:
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    tell("double")
+    sys.exit(3)
+tell("begin")
+while True:
+    signal.pause()
+"#;
+
+const CRONS: &str = r#"["* * * * * echo cron $(date -u +%d%H%M) $INSTANCE_ID >> $LEDGER"]"#;
+
+struct Stage {
+    host: Host,
+    repository: Repository,
+    ledger: PathBuf,
+}
+
+impl Stage {
+    fn new() -> Result<Self> {
+        // Only where instances see the host's files one file can be everybody's witness.
+        let host = Host::start(&Options { config: "runtime = \"process\"".into(), ..Options::default() })?;
+        let ledger = host.path().join("ledger");
+        fs::write(&ledger, "")?;
+        let variables = json!({"LEDGER": ledger, "CC_WORKER_COMMAND": "exec python3 worker.py"});
+        host.api().create("shop", quick(), variables)?;
+        let repository = Repository::new(&host, "shop")?;
+        Ok(Self { host, repository, ledger })
+    }
+
+    fn push(&self, version: &str) -> Result<()> {
+        let mut files = python_app(version, &Behaviour::Good);
+        files.push(("worker.py".into(), WORKER.into()));
+        files.push(("clevercloud/cron.json".into(), CRONS.into()));
+        let pushed = push_files(&self.repository, version, &files)?;
+        assert!(pushed.ok, "{version} did not go live:\n{}", pushed.output);
+        self.handed_over()
+    }
+
+    fn act(&self, action: &Action) -> Result<()> {
+        let before = self.live()?;
+        self.host.api().act("shop", action)?;
+        until("another environment is live", || (self.live().ok()? != before).then_some(()))?;
+        self.handed_over()
+    }
+
+    fn live(&self) -> Result<String> {
+        let live = self.host.api().status("shop")?.live.context("nothing is live")?;
+        Ok(format!("{}-0", live.environment))
+    }
+
+    fn lines(&self) -> Result<Vec<Vec<String>>> {
+        let text = fs::read_to_string(&self.ledger)?;
+        Ok(text.lines().map(|line| line.split(' ').map(str::to_owned).collect()).collect())
+    }
+
+    /// The worker runs where the traffic goes.
+    fn handed_over(&self) -> Result<()> {
+        until_status(&self.host, "shop", "at rest", at_rest)?;
+        let live = self.live()?;
+        until("the live environment runs the worker", || {
+            let lines = self.lines().ok()?;
+            let last = lines.iter().rev().find(|line| line[0] != "cron")?;
+            (last[0] == "begin" && last[2] == live).then_some(())
+        })
+    }
+}
+
+#[test]
+fn workers_and_crons_never_run_twice() -> Result<()> {
+    let mut stage = Stage::new()?;
+    for number in 0..SWITCHES {
+        stage.push(&format!("v{number}"))?;
+    }
+    for action in [Action::Wake, Action::Wake, Action::Restart, Action::Scale { instances: 2 }, Action::Wake]
+    {
+        stage.act(&action)?;
+    }
+    for nth in [2, 5, 8, 11, 14, 17] {
+        crash(&mut stage, nth)?;
+    }
+    stage.push("last")?;
+    until("a cron ran", || stage.lines().ok()?.iter().any(|line| line[0] == "cron").then_some(()))?;
+    judge(&stage.lines()?);
+    Ok(())
+}
+
+/// The server dies at its `nth` step of a restart, and comes back.
+fn crash(stage: &mut Stage, nth: u32) -> Result<()> {
+    let before = stage.live()?;
+    stage.host.kill_server()?;
+    let started = stage.host.start_server(&[("TEAL_CRASH_AT", &format!("after:{nth}"))]);
+    if started.is_ok() {
+        // It may die before it answers.
+        let _ = stage.host.api().act("shop", &Action::Restart);
+        until("it crashed, or the restart is over", || {
+            let over = stage.live().is_ok_and(|live| live != before);
+            (stage.host.server_ended() || over).then_some(())
+        })?;
+        stage.host.kill_server()?;
+    }
+    stage.host.start_server(&[])?;
+    stage.handed_over()
+}
+
+fn judge(lines: &[Vec<String>]) {
+    let told = || lines.iter().map(|line| line.join(" ")).collect::<Vec<_>>().join("\n");
+    assert!(lines.iter().all(|line| line[0] != "double"), "two workers at once:\n{}", told());
+    let workers: Vec<_> = lines.iter().filter(|line| line[0] != "cron").collect();
+    let at = |line: &[String]| line[1].parse::<f64>().unwrap_or_default();
+    let mut gaps: Vec<f64> = Vec::new();
+    for pair in workers.windows(2) {
+        assert_ne!(pair[0][0], pair[1][0], "begin and end take turns:\n{}", told());
+        if pair[0][0] == "end" {
+            gaps.push(at(pair[1]) - at(pair[0]));
+        }
+    }
+    assert!(gaps.len() > SWITCHES, "every switch is a hand-over:\n{}", told());
+    gaps.sort_by(f64::total_cmp);
+    println!("hand-over gaps, s: median {:.3}, longest {:.3}", gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    let minutes: Vec<&String> = lines.iter().filter(|line| line[0] == "cron").map(|line| &line[1]).collect();
+    let once: BTreeSet<_> = minutes.iter().collect();
+    assert_eq!(once.len(), minutes.len(), "a cron ran twice in a minute:\n{}", told());
+    println!("cron runs: {}", minutes.len());
+}
+
+#[test]
+fn a_cron_that_means_nothing_stops_the_push_before_the_build() -> Result<()> {
+    let host = Host::start(&Options::default())?;
+    host.api().create("shop", quick(), Value::Object(serde_json::Map::new()))?;
+    let repository = Repository::new(&host, "shop")?;
+    let mut files = python_app("one", &Behaviour::Good);
+    files.push(("clevercloud/cron.json".into(), r#"["61 * * * * x"]"#.into()));
+    let pushed = push_files(&repository, "one", &files)?;
+    assert!(!pushed.ok);
+    assert!(pushed.output.contains("entry 1: the minute `61`"), "{}", pushed.output);
+    files.pop();
+    files.push(("teal.toml".into(), "[worker]\nrestart = \"perhaps\"\n".into()));
+    files.push(("clevercloud/cron.json".into(), "[]".into()));
+    let pushed = push_files(&repository, "two", &files)?;
+    assert!(!pushed.ok && pushed.output.contains("line 2, column 11"), "{}", pushed.output);
+    Ok(())
+}
