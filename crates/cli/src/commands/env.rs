@@ -20,8 +20,24 @@ pub(crate) enum EnvCommand {
     Set(SetArgs),
     /// Remove variables.
     Unset(UnsetArgs),
-    /// Set all variables of a file of lines NAME=VALUE.
+    /// Set all variables of a file: lines of NAME=VALUE, or JSON.
     Import(ImportArgs),
+    /// Print all variables with their values, as `teal env import` reads them.
+    Export(ExportArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Values are secrets: what is printed should not stay in a file that others read. With --json it is one list of
+{\"name\": …, \"value\": …}.
+
+Examples:
+  teal env export shop > shop.env
+  teal env export shop --json | teal env import --app copy"
+)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    app: AppName,
 }
 
 #[derive(Debug, Args)]
@@ -63,9 +79,13 @@ pub(crate) struct UnsetArgs {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Lines are NAME=VALUE; empty ones and those that begin with # are skipped; quotes around a whole value are taken off.
+What begins with [ or { is JSON: a list of {\"name\": …, \"value\": …}, or an object of names and values.
+Variables that the file does not name stay as they are. All of them change at once, and take effect with the next
+deployment or restart.
 
-Example:
-  teal env import .env --app shop"
+Examples:
+  teal env import .env --app shop
+  teal env export shop --json | teal env import --app copy"
 )]
 pub(crate) struct ImportArgs {
     /// The file; `-` is standard input.
@@ -78,17 +98,18 @@ pub(crate) struct ImportArgs {
 /// Does it.
 pub(crate) fn run(context: &Context, command: EnvCommand) -> Result<()> {
     match command {
-        EnvCommand::List(args) => list(context, &args),
+        EnvCommand::List(args) => show(context, &args.app, args.values),
         EnvCommand::Set(args) => change(context, &args.app, pairs(&args.pairs)?),
         EnvCommand::Unset(args) => {
             change(context, &args.app, args.names.into_iter().map(|name| (name, None)).collect())
         }
         EnvCommand::Import(args) => change(context, &args.app, parse(&input(&args.file)?)?),
+        EnvCommand::Export(args) => show(context, &args.app, true),
     }
 }
 
-fn list(context: &Context, args: &ListArgs) -> Result<()> {
-    let variables = context.client()?.variables(&context.app(args.app.given())?, args.values)?;
+fn show(context: &Context, app: &AppName, values: bool) -> Result<()> {
+    let variables = context.client()?.variables(&context.app(app.given())?, values)?;
     context.out.show(&variables, |_| {
         let line = |v: &teal_core::api::VariableView| match &v.value {
             Some(value) => format!("{}={}", harmless(&v.name), quoted(value)),
@@ -158,6 +179,9 @@ fn input(file: &std::path::Path) -> Result<String> {
 }
 
 fn parse(text: &str) -> Result<BTreeMap<String, Option<String>>> {
+    if text.trim_start().starts_with(['[', '{']) {
+        return parse_json(text);
+    }
     let mut changes = BTreeMap::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -172,6 +196,36 @@ fn parse(text: &str) -> Result<BTreeMap<String, Option<String>>> {
         changes.insert(name.trim().to_owned(), Some(unquoted(value.trim())));
     }
     Ok(changes)
+}
+
+/// What `teal env export --json` prints, or an object of names and values.
+#[derive(serde::Deserialize)]
+#[serde(untagged)]
+enum Json {
+    List(Vec<Named>),
+    Object(BTreeMap<String, String>),
+}
+
+#[derive(serde::Deserialize)]
+struct Named {
+    name: String,
+    value: String,
+}
+
+fn parse_json(text: &str) -> Result<BTreeMap<String, Option<String>>> {
+    // The parser's own words may repeat a value: only the place is told.
+    let json: serde_json::Value = serde_json::from_str(text).map_err(|error| {
+        Error::usage(format!("the input is no JSON: line {}, column {}", error.line(), error.column()))
+            .hint("nothing was changed; mend it and try again")
+    })?;
+    let json = serde_json::from_value(json).map_err(|_| {
+        Error::usage("the JSON is neither a list of names with values nor an object of texts")
+            .hint("`teal env export --json` prints the form that is read; every value is a text")
+    })?;
+    Ok(match json {
+        Json::List(all) => all.into_iter().map(|one| (one.name, Some(one.value))).collect(),
+        Json::Object(all) => all.into_iter().map(|(name, value)| (name, Some(value))).collect(),
+    })
 }
 
 fn unquoted(value: &str) -> String {
@@ -200,6 +254,18 @@ mod tests {
     fn what_list_prints_import_reads() {
         for value in ["plain", "two words", "a\"b", "line\nbreak", "", "#x"] {
             assert_eq!(unquoted(&quoted(value)), value);
+        }
+    }
+
+    #[test]
+    fn json_is_read_in_both_forms_and_never_repeated_in_an_error() {
+        let list = r#" [{"name": "A", "value": "1"}, {"name": "B", "value": "line\nbreak"}]"#;
+        let object = r#"{"A": "1", "B": "line\nbreak"}"#;
+        assert_eq!(parse(list).expect("reads"), parse(object).expect("reads"));
+        assert_eq!(parse(object).expect("reads")["B"].as_deref(), Some("line\nbreak"));
+        for wrong in ["{\"A\": s3cret}", "{\"A\": 7}", "[\"s3cret\"]", "[{\"name\": \"A\"}]"] {
+            let error = parse(wrong).expect_err("refused");
+            assert!(!error.message.contains("s3cret") && error.message.contains("JSON"), "{}", error.message);
         }
     }
 

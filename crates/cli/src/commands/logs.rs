@@ -9,6 +9,7 @@ use crate::{
     out::{Out, Paint, harmless},
 };
 use clap::Args;
+use jiff::Timestamp;
 use std::time::Duration;
 use teal_core::{
     api::{DeploymentView, LogView},
@@ -25,6 +26,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 Examples:
   teal logs shop -f
   teal logs shop --build
+  teal logs shop --since 10m --grep error
   teal logs shop --deployment d-01jx0000000000000000000000 --json"
 )]
 pub(crate) struct LogsArgs {
@@ -42,6 +44,54 @@ pub(crate) struct LogsArgs {
     /// Only the last lines.
     #[arg(long, short = 'n', value_name = "LINES")]
     tail: Option<usize>,
+    /// Only lines since then: a span such as 30s, 10m, 2h or 1d, or an instant such as 2026-11-23T21:00:00Z.
+    #[arg(long, value_name = "SPAN|INSTANT", value_parser = since)]
+    since: Option<Timestamp>,
+    /// Only lines with this text, in whatever case.
+    #[arg(long, value_name = "TEXT")]
+    grep: Option<String>,
+}
+
+/// Which lines of a log are shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Filter {
+    since: Option<Timestamp>,
+    /// In lower case.
+    text: Option<String>,
+}
+
+impl Filter {
+    fn shows(&self, line: &LogView) -> bool {
+        // An instant that cannot be read is shown rather than lost.
+        let old = |since: &Timestamp| line.at.parse::<Timestamp>().is_ok_and(|at| at < *since);
+        let has = |text: &String| {
+            line.text.to_lowercase().contains(text) || line.stage.to_lowercase().contains(text)
+        };
+        !self.since.as_ref().is_some_and(old) && self.text.as_ref().is_none_or(has)
+    }
+}
+
+fn since(text: &str) -> std::result::Result<Timestamp, String> {
+    instant(text, Timestamp::now())
+}
+
+/// `10m` before now, or the instant itself.
+fn instant(text: &str, now: Timestamp) -> std::result::Result<Timestamp, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(at);
+    }
+    let unknown =
+        || "give a span such as 30s, 10m, 2h or 1d, or an instant such as 2026-11-23T21:00:00Z".to_owned();
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        _ => return Err(unknown()),
+    };
+    let count: i64 = text[..text.len() - 1].parse().ok().filter(|n| *n >= 0).ok_or_else(unknown)?;
+    let span = count.checked_mul(unit).map(jiff::SignedDuration::from_secs).ok_or_else(unknown)?;
+    now.checked_sub(span).map_err(|_| unknown())
 }
 
 /// A log, and up to when it is wanted.
@@ -62,9 +112,10 @@ impl Wanted {
 pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<()> {
     let (client, app) = (context.client()?, context.app(args.app.given())?);
     let wanted = choose(&client, &app, &args)?;
+    let filter = Filter { since: args.since, text: args.grep.as_ref().map(|text| text.to_lowercase()) };
     let (mut after, mut lines) = (0, Vec::new());
     while let Some(more) = next(context, &client, &app, &wanted.deployment, &mut after)? {
-        lines.extend(more.into_iter().filter(|line| wanted.is(line)));
+        lines.extend(more.into_iter().filter(|line| wanted.is(line) && filter.shows(line)));
         // All of it is needed only for the tail: otherwise lines go out as they come.
         if args.tail.is_none() {
             show(&context.out, std::mem::take(&mut lines))?;
@@ -72,7 +123,7 @@ pub(crate) fn run(context: &Context, args: LogsArgs) -> Result<()> {
     }
     let skip = args.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     show(&context.out, lines.split_off(skip))?;
-    if args.follow { follow(context, &client, &app, wanted, after, &args) } else { Ok(()) }
+    if args.follow { follow(context, &client, &app, (wanted, filter), after, &args) } else { Ok(()) }
 }
 
 /// The log that is meant.
@@ -136,13 +187,16 @@ fn follow(
     context: &Context,
     client: &Client,
     app: &str,
-    mut wanted: Wanted,
+    (mut wanted, filter): (Wanted, Filter),
     mut after: u64,
     args: &LogsArgs,
 ) -> Result<()> {
     loop {
         if let Some(lines) = next(context, client, app, &wanted.deployment, &mut after)? {
-            show(&context.out, lines.into_iter().filter(|line| wanted.is(line)).collect())?;
+            show(
+                &context.out,
+                lines.into_iter().filter(|line| wanted.is(line) && filter.shows(line)).collect(),
+            )?;
             continue;
         }
         std::thread::sleep(PAUSE);
@@ -172,4 +226,46 @@ fn show(out: &Out, lines: Vec<LogView>) -> Result<()> {
 fn clock(at: &str) -> String {
     let time = at.split_once('T').map_or(at, |(_, time)| time);
     harmless(time.trim_end_matches('Z'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn a_span_counts_from_now_and_an_instant_is_itself() {
+        let now = at("2026-11-23T21:30:00Z");
+        for (text, expected) in [
+            ("30s", "2026-11-23T21:29:30Z"),
+            ("10m", "2026-11-23T21:20:00Z"),
+            ("2h", "2026-11-23T19:30:00Z"),
+            ("1d", "2026-11-22T21:30:00Z"),
+            ("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+        ] {
+            assert_eq!(instant(text, now), Ok(at(expected)), "{text}");
+        }
+        for wrong in ["", "m", "-1m", "10", "10 weeks", "99999999999999999d", "é"] {
+            assert!(instant(wrong, now).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn lines_are_chosen_by_time_and_by_text() {
+        let line = |at: &str, text: &str| LogView {
+            number: 1,
+            at: at.into(),
+            stage: "worker".into(),
+            text: text.into(),
+        };
+        let filter = Filter { since: Some(at("2026-11-23T21:30:00Z")), text: Some("error".into()) };
+        assert!(filter.shows(&line("2026-11-23T21:30:00.001Z", "an ERROR")));
+        assert!(!filter.shows(&line("2026-11-23T21:29:59.999Z", "an error")));
+        assert!(!filter.shows(&line("2026-11-23T21:31:00Z", "fine")));
+        assert!(filter.shows(&line("?", "error")), "rather shown than lost");
+        assert!(Filter { text: Some("worker".into()), since: None }.shows(&line("?", "x")), "stages count");
+    }
 }
