@@ -70,7 +70,14 @@ fn machines() -> Result<()> {
         "--",
         "--test-threads=1",
     ]);
-    command.args(["--nocapture", "first::", "wake::", "switch::traffic", "bad_green::a_version"]);
+    command.args([
+        "--nocapture",
+        "first::",
+        "wake::",
+        "pointer::",
+        "switch::traffic",
+        "bad_green::a_version",
+    ]);
     let status = command.env("TEAL_E2E_RUNTIME", "vm").env("TEAL_IMAGE", image).status()?;
     if status.success() { Ok(()) } else { bail!("the end-to-end tests in virtual machines failed") }
 }

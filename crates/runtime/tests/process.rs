@@ -340,6 +340,29 @@ fn stopping_is_gentle_first_and_final_at_the_deadline() {
 }
 
 #[test]
+fn a_stop_that_broke_off_leaves_nothing_to_count_on() {
+    let mut rig = Rig::new();
+    let spec = rig.spec(&["trap 'echo told' TERM; echo up; while :; do sleep 0.01; done"]);
+    let ups = |rig: &Rig| rig.texts().iter().filter(|text| *text == "up").count();
+    rig.ensure(&spec);
+    wait("it is up", || ups(&rig) == 1);
+    let before = processes(&rig.instance_dir());
+    let runtime = rig.runtime.clone();
+    let stop = rig.tokio.spawn(async move { runtime.stop(&id("e-1-0"), PATIENCE * 10).await });
+    wait("it is told to stop", || rig.texts().contains(&"told".to_owned()));
+    stop.abort();
+    let stopped = rig.tokio.block_on(stop);
+    assert!(stopped.is_err_and(|end| end.is_cancelled()), "the server dies before the app has ended");
+    rig.reopen();
+    assert!(matches!(rig.inspect().state, State::Running { .. }), "what still runs is not denied");
+    let told = rig.tokio.block_on(rig.runtime.sleep(&id("e-1-0")));
+    assert!(matches!(told, Outcome::Broke(_)), "it is nothing to come back to: {told:?}");
+    rig.ensure(&spec);
+    wait("it is up again", || ups(&rig) == 2);
+    assert!(processes(&rig.instance_dir()).iter().all(|pid| !before.contains(pid)), "the old ones are gone");
+}
+
+#[test]
 fn workers_run_when_wanted_and_none_is_left_when_not() {
     let rig = Rig::new();
     let mut spec = rig.spec(&["exec sleep 1000"]);

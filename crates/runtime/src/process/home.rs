@@ -5,6 +5,7 @@
 //!                          lock          held by the supervisor while it lives: the kernel's word, no pid can lie
 //!                          who.json      the supervisor's pid and start, to end it if it does not answer
 //!                          control       its socket
+//!                          stopping      it is being stopped: whatever still runs is not to be counted on
 //!                          exit.json     how the instance ended (the boot that saw it is named: after another one it does not count)
 //!                          tree/, home/  the app's directory (a copy of the release) and HOME
 //! <data>/logs/<id>.log     the log, which stays until it is forgotten
@@ -95,6 +96,15 @@ impl Home {
 
     pub(crate) fn write_ending(&self, exit: Exit) -> io::Result<()> {
         write(&self.0.join("exit.json"), &Ending { exit, boot: boot() })
+    }
+
+    /// Is it being stopped?
+    pub(crate) fn stopping(&self) -> bool {
+        self.0.join("stopping").exists()
+    }
+
+    pub(crate) fn write_stopping(&self) -> io::Result<()> {
+        write(&self.0.join("stopping"), &())
     }
 
     /// Takes the lock that says "a supervisor lives"; `None` if one does.

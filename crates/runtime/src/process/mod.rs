@@ -114,11 +114,14 @@ impl Process {
     async fn raise(&self, spec: &InstanceSpec) -> Result<Inspection, Trouble> {
         let _shaping = self.shaping.lock().await;
         let home = self.home(&spec.id);
-        if home.supervised()? {
-            return self.begun(&home).await;
-        }
-        if home.ending().is_some() {
-            return Ok(look_at_rest(&home));
+        // Of one that was being stopped when the server died nothing can be counted on: it begins anew.
+        if !home.stopping() {
+            if home.supervised()? {
+                return self.begun(&home).await;
+            }
+            if home.ending().is_some() {
+                return Ok(look_at_rest(&home));
+            }
         }
         clear(&home).await?;
         let record = self.prepare(&home, spec).await?;
@@ -225,7 +228,9 @@ impl Process {
         patience: Duration,
     ) -> Result<Inspection, Trouble> {
         let home = self.home(id);
-        if !home.supervised()? {
+        // Workers can also be told to end in one that is being stopped.
+        let counts = matches!(request, Request::Workers { run: false }) || !home.stopping();
+        if !counts || !home.supervised()? {
             return Err(Trouble::Broke(gone(&home)));
         }
         match wire::ask(home.path(), request, patience).await {
@@ -240,6 +245,10 @@ impl Process {
     async fn end(&self, id: &InstanceId, deadline: Duration) -> Result<(), Trouble> {
         let home = self.home(id);
         if home.supervised()? {
+            if let Err(error) = home.write_stopping() {
+                // On a full disk this end is what makes room.
+                tracing::warn!(instance = %id, %error, "it could not be recorded that the instance is being stopped");
+            }
             let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX).min(24 * 3_600_000);
             // Whatever it answers: what is left is killed below.
             let _answer = wire::ask(home.path(), &Request::Stop { deadline_ms }, deadline + END_WAIT).await;

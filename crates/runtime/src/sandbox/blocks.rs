@@ -43,6 +43,7 @@ mod tests {
                 working: None,
                 address: None,
                 agent: None,
+                ending: false,
             };
             record.save(&run).expect("saved");
         }

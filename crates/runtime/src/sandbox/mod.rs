@@ -245,8 +245,14 @@ impl Sandbox {
     }
 
     async fn end_gently(&self, id: &InstanceId, deadline: Duration) -> Result<(), Trouble> {
-        let thawed = self.with_group(id, cgroup::Group::thaw).await;
-        if thawed.is_ok() {
+        let (inner, ending) = (Arc::clone(&self.inner), id.clone());
+        let lives = blocking(move || {
+            let living = inner.living(&ending).map_err(|e| Trouble::io("the record could not be read", e))?;
+            let Some(record) = living else { return Ok(false) };
+            inner.mark_ending(&ending, record);
+            Ok(inner.cgroups.find(&ending).is_some_and(|group| group.thaw().is_ok()))
+        });
+        if lives.await? {
             let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
             let (run, request) = (self.inner.places.run(id), Request::Stop { deadline_ms });
             if let Err(error) = socket::ask(&run, &request, deadline.saturating_add(MARGIN)).await {
@@ -395,11 +401,11 @@ impl Runtime for Sandbox {
 
     async fn singletons(&self, id: &InstanceId, run: bool) -> Outcome<()> {
         let _held = self.hold(id).await;
-        match self.inner.running(id) {
+        match self.inner.living(id) {
             // Nothing runs in what is not there.
             Ok(None) if !run => return Outcome::Done(()),
-            Ok(None) => return Trouble::gone(id).into(),
-            Ok(Some(_)) => {}
+            Ok(Some(record)) if !(run && record.ending) => {}
+            Ok(_) => return Trouble::gone(id).into(),
             Err(error) => return Trouble::io("the record could not be read", error).into(),
         }
         socket::workers(&self.inner.places.run(id), id, run, WORKERS).await

@@ -12,7 +12,7 @@ use std::{
 
 const NAME: &str = "record.json";
 
-/// One instance. Without `agent` it is half-started.
+/// One instance. Without `agent`, or once it is ending, it is half-started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     /// The boot in which it was started: after another one nothing of it but files is left.
@@ -35,6 +35,9 @@ pub(crate) struct Record {
     /// Its first process, once it runs.
     #[serde(default)]
     pub(crate) agent: Option<Process>,
+    /// It is being ended: whatever of it still runs is not to be counted on.
+    #[serde(default)]
+    pub(crate) ending: bool,
 }
 
 /// A process, told from a later one with the same number.
@@ -105,6 +108,7 @@ mod tests {
             working: None,
             address: None,
             agent,
+            ending: true,
         };
         record.save(run.path()).expect("saved");
         assert_eq!(Record::load(run.path()).expect("readable"), Some(record));

@@ -1,7 +1,7 @@
 //! Starting an instance: everything in an order that a crash at any point leaves findable.
 //!
-//! The record comes first, then what it speaks of. A half-started instance is one whose record names no agent: the next attempt removes
-//! what there is and begins again.
+//! The record comes first, then what it speaks of. A half-started instance is one whose record names no agent, and one that was being ended when
+//! the server died is no better: the next attempt removes what there is and begins again.
 
 use super::{Inner, Trouble, blocks, places, record, spec, teardown};
 use crate::{InstanceSpec, Tree, cgroup::Group, network};
@@ -93,6 +93,7 @@ impl Inner {
             },
             address: None,
             agent: None,
+            ending: false,
         };
         let run = self.places.run(&wanted.id);
         places::private(&run)?;
@@ -102,9 +103,23 @@ impl Inner {
     }
 
     /// Is there a record of `id` with a living agent?
-    pub(super) fn running(&self, id: &InstanceId) -> io::Result<Option<Record>> {
+    pub(super) fn living(&self, id: &InstanceId) -> io::Result<Option<Record>> {
         let record = Record::load(&self.places.run(id))?;
         Ok(record.filter(|r| r.boot == self.boot && r.agent.as_ref().is_some_and(Process::alive)))
+    }
+
+    /// As [`Inner::living`], and it is not being ended.
+    pub(super) fn running(&self, id: &InstanceId) -> io::Result<Option<Record>> {
+        Ok(self.living(id)?.filter(|record| !record.ending))
+    }
+
+    /// Writes down that an instance is being ended: a server that dies before that is done leaves nothing that a later one would take for whole.
+    pub(super) fn mark_ending(&self, id: &InstanceId, mut record: Record) {
+        record.ending = true;
+        if let Err(error) = record.save(&self.places.run(id)) {
+            // On a full disk this end is what makes room.
+            tracing::warn!(instance = %id, %error, "it could not be recorded that the instance is being ended");
+        }
     }
 }
 

@@ -214,9 +214,16 @@ impl Vm {
         }
     }
 
-    async fn running(&self, id: &InstanceId) -> Result<Record, Trouble> {
+    /// The record of a machine that lives, or whose memory is on disk.
+    async fn living(&self, id: &InstanceId) -> Result<Record, Trouble> {
         let record = self.record(id).await?;
         record.filter(|r| r.asleep == Some(Asleep::Disk) || r.lives()).ok_or_else(|| Trouble::gone(id))
+    }
+
+    /// As [`Vm::living`], and it is not being ended.
+    async fn running(&self, id: &InstanceId) -> Result<Record, Trouble> {
+        let record = self.living(id).await?;
+        if record.ending { Err(Trouble::gone(id)) } else { Ok(record) }
     }
 
     async fn start(&self, wanted: &InstanceSpec) -> Result<Inspection, Trouble> {
@@ -237,9 +244,15 @@ impl Vm {
 
     async fn end_gently(&self, id: &InstanceId, deadline: Duration) -> Result<(), Trouble> {
         // One whose memory is on disk has nothing that could be asked to end: that would be a start for the sake of an end.
-        if let Ok(record) = self.running(id).await
+        if let Ok(mut record) = self.living(id).await
             && record.asleep != Some(Asleep::Disk)
         {
+            // A server that dies before the end leaves nothing that a later one would take for whole.
+            record.ending = true;
+            if let Err(error) = wake::save(&self.inner, id, &record).await {
+                // On a full disk this end is what makes room.
+                tracing::warn!(instance = %id, %error, "it could not be recorded that the machine is being ended");
+            }
             let deadline_ms = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
             let woken = wake::wake(&self.inner, id, record).await;
             let (run, request) = (self.inner.places.run(id), Request::Stop { deadline_ms });
@@ -399,10 +412,11 @@ impl Runtime for Vm {
             return self.inner.sandbox.singletons(id, run).await;
         }
         let _held = self.inner.busy.hold(id).await;
-        match self.running(id).await {
+        match self.living(id).await {
             // Nothing runs in what is not there.
             Err(Trouble::Broke(_)) if !run => return Outcome::Done(()),
             Err(trouble) => return trouble.into(),
+            Ok(record) if run && record.ending => return Trouble::gone(id).into(),
             Ok(_) => {}
         }
         socket::workers(&self.inner.places.run(id), id, run, WORKERS).await

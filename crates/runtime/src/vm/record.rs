@@ -13,7 +13,7 @@ use std::{
 
 const NAME: &str = "record.json";
 
-/// One machine. Without a keeper and not asleep on disk, it is half-started.
+/// One machine. Without a keeper and not asleep on disk, or once it is ending, it is half-started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     /// The boot in which it was started: after another one nothing of it but files is left.
@@ -42,6 +42,9 @@ pub(super) struct Record {
     pub(super) keeper: Option<Process>,
     /// Where its memory is, if it sleeps or is about to.
     pub(super) asleep: Option<Asleep>,
+    /// It is being ended: whatever of it still runs is not to be counted on.
+    #[serde(default)]
+    pub(super) ending: bool,
 }
 
 /// Where a sleeper's memory is.

@@ -1,7 +1,7 @@
 //! Starting a machine: everything in an order that a crash at any point leaves findable.
 //!
-//! The record comes first, then what it speaks of. A half-started machine is one whose record names no keeper: the next attempt removes what
-//! there is and begins again.
+//! The record comes first, then what it speaks of. A half-started machine is one whose record names no keeper, and one that was being ended when
+//! the server died is no better: the next attempt removes what there is and begins again.
 
 use super::{
     Inner,
@@ -132,6 +132,7 @@ impl Inner {
             shape: None,
             keeper: None,
             asleep: None,
+            ending: false,
         };
         let run = self.places.run(&wanted.id);
         sandbox::private(&run)?;

@@ -154,7 +154,8 @@ async fn control<T: Send + 'static>(
     blocking(move || work().map_err(|e| Trouble::io("the emulator could not be asked", e))).await
 }
 
-async fn save(inner: &Arc<Inner>, id: &InstanceId, record: &Record) -> Result<(), Trouble> {
+/// Replaces a machine's record.
+pub(super) async fn save(inner: &Arc<Inner>, id: &InstanceId, record: &Record) -> Result<(), Trouble> {
     let (run, record) = (inner.places.run(id), record.clone());
     blocking(move || record.save(&run).map_err(|e| Trouble::io("the instance could not be recorded", e)))
         .await

@@ -1,8 +1,8 @@
 //! Servers die, starts break off, emulators are killed: what is there is found again, and what is half there is made whole or removed.
 
-use crate::rig::{Rig, done};
+use crate::rig::{PATIENCE, Rig, done};
 use std::fs;
-use teal_runtime::{Runtime, State};
+use teal_runtime::{Outcome, Runtime, State};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_server_finds_what_an_earlier_one_started() {
@@ -39,6 +39,35 @@ async fn a_start_that_broke_off_is_done_again() {
     let address = done(later.ensure(&rig.python("e-1-0")).await).address.expect("an address");
     rig.until_listening(&id).await;
     assert!(rig.processes(&id).keys().all(|pid| !before.contains_key(pid)), "the old processes are gone");
+    assert_eq!(rig.get(address, "/").await.expect("an answer"), "hello from e-1-0/");
+    rig.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_broke_off_leaves_nothing_to_count_on() {
+    let Some(rig) = Rig::new() else { return };
+    let mut spec = rig.python("e-1-0");
+    // Its server ends when it is told to, and the app as a whole lingers on.
+    spec.commands[0].script =
+        "trap 'echo told to stop' TERM; python3 -S server.py & while :; do sleep 1; done".into();
+    done(rig.vm.ensure(&spec).await);
+    rig.until_listening(&spec.id).await;
+    let before = rig.processes(&spec.id);
+    let (runtime, id) = (rig.vm.clone(), spec.id.clone());
+    let stop = tokio::spawn(async move { runtime.stop(&id, PATIENCE * 10).await });
+    rig.until_line(&spec.id, "told to stop").await;
+    stop.abort();
+    assert!(stop.await.is_err_and(|end| end.is_cancelled()), "the server dies before the app has ended");
+    let later = rig.again();
+    let state = done(later.inspect(&spec.id).await).state;
+    assert!(matches!(state, State::Running { .. }), "what still runs is not denied: {state:?}");
+    assert!(matches!(later.sleep(&spec.id).await, Outcome::Broke(_)), "it is nothing to come back to");
+    let address = done(later.ensure(&spec).await).address.expect("an address");
+    rig.until_listening(&spec.id).await;
+    assert!(
+        rig.processes(&spec.id).keys().all(|pid| !before.contains_key(pid)),
+        "the old processes are gone"
+    );
     assert_eq!(rig.get(address, "/").await.expect("an answer"), "hello from e-1-0/");
     rig.close().await;
 }
