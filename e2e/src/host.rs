@@ -182,14 +182,15 @@ impl Host {
     /// If a process cannot be signalled.
     pub fn kill_everything(&mut self) -> Result<()> {
         self.kill_server()?;
-        let instances = self.processes_naming(self.path());
+        let instances = self.instances().into_iter().map(|instance| instance.pid);
+        let named = self.processes_naming(self.path());
         self.router.kill()?;
         self.router.wait()?;
-        for pid in instances.into_iter().chain(self.processes_naming(self.path())) {
+        for pid in instances.chain(named).chain(self.processes_naming(self.path())) {
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        let naming = || self.processes_naming(self.path()).is_empty().then_some(());
-        within(Duration::from_secs(30), "everything is dead", naming)
+        let dead = || self.processes_naming(self.path()).is_empty() && self.instances().is_empty();
+        within(Duration::from_secs(30), "everything is dead", || dead().then_some(()))
     }
 
     /// Starts the router again on the same address, after [`Self::kill_everything`].

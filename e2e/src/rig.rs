@@ -1,6 +1,11 @@
 //! The load client of the `teal` binary, as a process of its own: it counts every request and never retries.
 
-use crate::{Host, host::binary, wait::until, witness::Witness};
+use crate::{
+    Host,
+    host::binary,
+    wait::{slowness, within},
+    witness::Witness,
+};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
@@ -8,6 +13,7 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
 };
 
 /// A run under way.
@@ -78,6 +84,22 @@ impl Rig {
         self.say("back").map(drop)
     }
 
+    /// Says that production has not gone back after all.
+    ///
+    /// # Errors
+    /// If the rig ended.
+    pub fn stays(&mut self) -> Result<()> {
+        self.say("stays").map(drop)
+    }
+
+    /// Milliseconds since the run began, as its report counts them.
+    ///
+    /// # Errors
+    /// If the rig ended.
+    pub fn elapsed_ms(&mut self) -> Result<f64> {
+        self.say("standing")?["elapsed_ms"].as_f64().context("the rig does not know the time")
+    }
+
     /// Requests that were answered or failed so far, and those that failed.
     ///
     /// # Errors
@@ -91,10 +113,18 @@ impl Rig {
     ///
     /// # Errors
     /// If the rig gives no report.
-    pub fn stop(mut self) -> Result<Report> {
+    pub fn stop(self) -> Result<Report> {
+        self.stop_within(Duration::from_secs(120) * slowness())
+    }
+
+    /// The same where instances were killed: what they had said and nobody had read is lost, and is waited for no longer than this.
+    ///
+    /// # Errors
+    /// If the rig gives no report.
+    pub fn stop_within(mut self, patience: Duration) -> Result<Report> {
         self.say("halt")?;
         // What is still untold then was really never recorded; the report says so.
-        let _ = until("the app tells of every POST", || self.audit().ok()?.then_some(()));
+        let _ = within(patience, "the app tells of every POST", || self.audit().ok()?.then_some(()));
         drop(self.input.take());
         let mut line = String::new();
         while self.output.read_line(&mut line)? > 0 {}

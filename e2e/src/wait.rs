@@ -6,12 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Waits until `condition` gives a value, at most two minutes.
+/// How many times longer everything of an instance takes: the tests run in emulated machines if `TEAL_E2E_RUNTIME=vm` says so.
+#[must_use]
+pub fn slowness() -> u32 {
+    if std::env::var_os("TEAL_E2E_RUNTIME").is_some_and(|runtime| runtime == "vm") { 4 } else { 1 }
+}
+
+/// Waits until `condition` gives a value, at most two minutes; longer in emulated machines.
 ///
 /// # Errors
 /// If it never does; `what` is named.
 pub fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> Result<T> {
-    within(Duration::from_secs(120), what, condition)
+    within(Duration::from_secs(120) * slowness(), what, condition)
 }
 
 /// Waits until `condition` gives a value, at most `patience`.

@@ -13,7 +13,7 @@
 
 mod advance;
 mod begin;
-mod chance;
+pub mod chance;
 mod command;
 mod rollout;
 mod seen;

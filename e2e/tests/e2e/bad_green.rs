@@ -90,8 +90,8 @@ fn fails(
     }
     println!("{name}: {}", failure.message);
     assert_eq!(served(host, "shop")?, serves, "{name}");
-    let instances = || host.path().join("data/run/instances").read_dir().map_or(0, Iterator::count);
-    within(Duration::from_secs(30), &format!("{name}: Green is gone"), || (instances() <= 2).then_some(()))
+    let gone = || (host.run_directories().len() <= 2).then_some(());
+    within(Duration::from_secs(30), &format!("{name}: Green is gone"), gone)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::{app, at_rest, push, push_well, quick, served, until_status};
 use anyhow::Result;
 use std::{process::Child, time::Duration};
 use teal_core::api::Action;
-use teal_e2e::{Behaviour, Host, Options, Repository, Rig, until, within};
+use teal_e2e::{Behaviour, Host, Options, Repository, Rig, slowness, until, within};
 
 /// What is under way when the server crashes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -73,7 +73,7 @@ fn crash_everywhere(story: Story) -> Result<()> {
             }
             crashes += 1;
             host.start_server(&[])?;
-            within(Duration::from_secs(30), "it converges within 30 s of the restart", || {
+            within(Duration::from_secs(30) * slowness(), "it converges within 30 s of the restart", || {
                 let status = host.api().status("shop").ok()?;
                 (at_rest(&status) && status.live.is_some()).then_some(())
             })?;

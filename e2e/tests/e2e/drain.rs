@@ -3,7 +3,7 @@
 use crate::{app, push_well, quick, served, until_status};
 use anyhow::Result;
 use serde_json::json;
-use teal_e2e::{Host, Options, Rig, until};
+use teal_e2e::{Host, Options, Rig, slowness, until};
 
 #[test]
 fn a_slow_request_ends_well_in_the_old_version() -> Result<()> {
@@ -13,7 +13,8 @@ fn a_slow_request_ends_well_in_the_old_version() -> Result<()> {
     let repository = app(&host, "shop", config)?;
     push_well(&repository, "one")?;
     std::thread::scope(|scope| {
-        let slow = scope.spawn(|| host.visit("shop", "/slow=8"));
+        // Longer than a deployment takes, so that it is still under way when that ends.
+        let slow = scope.spawn(|| host.visit("shop", if slowness() > 1 { "/slow=24" } else { "/slow=8" }));
         push_well(&repository, "two")?;
         assert_eq!(served(&host, "shop")?, "two");
         let (status, body) = slow.join().expect("no panic")?;

@@ -27,7 +27,7 @@ fn nothing_is_left_of_an_app_that_is_deleted() -> Result<()> {
     until_status(&host, "shop", "one live, one spare asleep", |s| {
         at_rest(s) && s.spare.as_ref().is_some_and(|s| s.state == "asleep")
     })?;
-    let instances = || fs::read_dir(host.path().join("data/run/instances")).map_or(0, Iterator::count);
+    let instances = || host.run_directories().len();
     until("two instances are left", || (instances() == 2).then_some(()))?;
     host.delete("shop")?;
     until("nothing is left", || (traces() == clean && instances() == 0).then_some(()))
@@ -36,7 +36,7 @@ fn nothing_is_left_of_an_app_that_is_deleted() -> Result<()> {
 }
 
 /// What instances leave on a host while they live: mounts, links, control groups, loop devices, namespaces' processes.
-fn traces() -> Vec<String> {
+pub(crate) fn traces() -> Vec<String> {
     let mut traces = Vec::new();
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     traces.extend(
@@ -62,6 +62,17 @@ fn traces() -> Vec<String> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().filter(|line| line.contains("elements")).map(ToOwned::to_owned).collect::<Vec<_>>()
     }));
+    traces.extend(programs());
     traces.sort();
     traces
+}
+
+/// What the runtimes start on a host: agents, keepers, emulators.
+fn programs() -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let names = processes.filter_map(|process| {
+        let line = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        Some(line.split('\0').take(3).collect::<Vec<_>>().join(" "))
+    });
+    names.filter(|name| name.starts_with("teal-agent") || name.starts_with("qemu")).collect()
 }

@@ -13,6 +13,7 @@ mod edge;
 mod figures;
 mod first;
 mod image;
+mod kills;
 mod leftovers;
 mod mail;
 mod maintenance;

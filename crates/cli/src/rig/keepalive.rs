@@ -106,7 +106,7 @@ impl Pool {
             }
             Err(detail) => {
                 let now = shared.now();
-                shared.ledger().lost(now, Lane::Kept, "connect", detail);
+                shared.ledger().lost(now, None, Lane::Kept, "connect", detail);
                 None
             }
         }
@@ -125,7 +125,7 @@ pub(super) async fn fresh(shared: &Arc<Shared>, client: usize, job: Job) {
         }
         Err(detail) => {
             let now = shared.now();
-            shared.ledger().lost(now, Lane::Fresh, "connect", detail);
+            shared.ledger().lost(now, None, Lane::Fresh, "connect", detail);
         }
     }
 }

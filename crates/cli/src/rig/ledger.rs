@@ -73,6 +73,8 @@ pub(crate) struct Failure {
     pub(crate) at_ms: f64,
     /// When, RFC 3339.
     pub(crate) at: String,
+    /// When the request was due, in milliseconds since the run began; `None` if no request was lost, or no connection was to be had for it.
+    pub(crate) due_ms: Option<f64>,
     /// How it was asked.
     pub(crate) lane: Lane,
     /// What went wrong, in fixed words.
@@ -283,15 +285,24 @@ impl Ledger {
         self.fail(sample.ended, sample.lane, "old version after new", detail);
     }
 
-    /// Enters a request that got no good answer.
-    pub(super) fn lost(&mut self, at: u64, lane: Lane, kind: &str, detail: String) {
+    /// See [`super::Rig::stays`].
+    pub(super) fn stays(&mut self) {
+        self.back = None;
+    }
+
+    /// Enters a request that got no good answer; `due` if it was under way on a connection.
+    pub(super) fn lost(&mut self, at: u64, due: Option<u64>, lane: Lane, kind: &str, detail: String) {
         self.requests += 1;
         self.by_lane[lane.index()] += 1;
-        self.fail(at, lane, kind, detail);
+        self.enter(at, due, lane, kind, detail);
     }
 
     /// Enters a failure that is not a request's.
     pub(super) fn fail(&mut self, at: u64, lane: Lane, kind: &str, detail: String) {
+        self.enter(at, None, lane, kind, detail);
+    }
+
+    fn enter(&mut self, at: u64, due: Option<u64>, lane: Lane, kind: &str, detail: String) {
         self.failed += 1;
         self.second(at).failed += 1;
         if self.failures.len() < MAX_DETAILS {
@@ -300,6 +311,7 @@ impl Ledger {
             let failure = Failure {
                 at_ms: at as f64 / 1000.0,
                 at: format!("{wall:.3}"),
+                due_ms: due.map(|due| due as f64 / 1000.0),
                 lane,
                 kind: kind.into(),
                 detail,
@@ -446,6 +458,10 @@ mod tests {
         assert_eq!((book.0.violations, book.0.epochs.len()), (0, 3));
         book.answer(0, 400, 401, "v2");
         assert_eq!(book.0.violations, 1, "the announcement was for one return");
+        book.0.expect_back(500_000);
+        book.0.stays();
+        book.answer(0, 510, 511, "v2");
+        assert_eq!((book.0.violations, book.0.epochs.len()), (2, 3), "an announcement that was withdrawn");
     }
 
     #[test]

@@ -161,6 +161,11 @@ impl Rig {
         self.shared.ledger().expect_back(now);
     }
 
+    /// Withdraws what [`Rig::expect_back`] announced, if production has not gone back.
+    pub(crate) fn stays(&self) {
+        self.shared.ledger().stays();
+    }
+
     /// Begins nothing new, and waits until what is under way has its answer: from here on the app records nothing more.
     pub(crate) fn halt(&self) {
         self.end.send_replace(End::Halt);

@@ -114,7 +114,7 @@ pub(super) async fn ask(shared: &Shared, sender: &mut Sender, asker: Asker, job:
         }
         Err((UNSENT, _)) => Then::Elsewhere,
         Err((kind, detail)) => {
-            ledger.lost(ended, asker.lane, kind, detail);
+            ledger.lost(ended, Some(job.scheduled), asker.lane, kind, detail);
             Then::Close
         }
     }

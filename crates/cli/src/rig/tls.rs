@@ -154,5 +154,5 @@ async fn open(shared: &Arc<Shared>, secure: &Secure) -> std::result::Result<Shar
 
 fn lost(shared: &Arc<Shared>, lane: Lane, detail: String) {
     let now = shared.now();
-    shared.ledger().lost(now, lane, "connect", detail);
+    shared.ledger().lost(now, None, lane, "connect", detail);
 }
