@@ -100,12 +100,17 @@ fn workers_and_crons_never_run_twice() -> Result<()> {
     {
         stage.act(&action)?;
     }
+    let switched = stage.lines()?;
     for nth in [2, 5, 8, 11, 14, 17] {
         crash(&mut stage, nth)?;
     }
     stage.push("last")?;
     until("a cron ran", || stage.lines().ok()?.iter().any(|line| line[0] == "cron").then_some(()))?;
-    judge(&stage.lines()?);
+    let gaps = judge(&switched);
+    assert!(gaps.len() > SWITCHES, "every switch is a hand-over: {gaps:?}");
+    println!("hand-over gaps, s: median {:.3}, longest {:.3}", gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
+    let all = judge(&stage.lines()?);
+    println!("the longest, with the server dead in some: {:.3}", all[all.len() - 1]);
     Ok(())
 }
 
@@ -127,7 +132,8 @@ fn crash(stage: &mut Stage, nth: u32) -> Result<()> {
     stage.handed_over()
 }
 
-fn judge(lines: &[Vec<String>]) {
+/// Nothing ran twice. Gives the gaps between one worker's end and the next one's begin, in seconds, the shortest first.
+fn judge(lines: &[Vec<String>]) -> Vec<f64> {
     let told = || lines.iter().map(|line| line.join(" ")).collect::<Vec<_>>().join("\n");
     assert!(lines.iter().all(|line| line[0] != "double"), "two workers at once:\n{}", told());
     let workers: Vec<_> = lines.iter().filter(|line| line[0] != "cron").collect();
@@ -139,13 +145,11 @@ fn judge(lines: &[Vec<String>]) {
             gaps.push(at(pair[1]) - at(pair[0]));
         }
     }
-    assert!(gaps.len() > SWITCHES, "every switch is a hand-over:\n{}", told());
     gaps.sort_by(f64::total_cmp);
-    println!("hand-over gaps, s: median {:.3}, longest {:.3}", gaps[gaps.len() / 2], gaps[gaps.len() - 1]);
     let minutes: Vec<&String> = lines.iter().filter(|line| line[0] == "cron").map(|line| &line[1]).collect();
     let once: BTreeSet<_> = minutes.iter().collect();
     assert_eq!(once.len(), minutes.len(), "a cron ran twice in a minute:\n{}", told());
-    println!("cron runs: {}", minutes.len());
+    gaps
 }
 
 #[test]

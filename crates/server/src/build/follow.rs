@@ -1,6 +1,6 @@
 //! Watches a build's sandbox until it ends: its log goes into the deployment's as it is written, its deadline ends it.
 
-use super::{Plan, course::Stop, job::Job, notes::Ended, tail::Tail};
+use super::{Plan, course::Stop, job::Job, notes::Ended, quiet::Quiet, tail::Tail};
 use crate::{log::Logs, world::now};
 use std::{
     path::Path,
@@ -40,16 +40,21 @@ impl<'a> Feed<'a> {
         Self { logs, deployment, tail }
     }
 
-    /// Passes on what is new, all of it. Never fails: a log that cannot be kept must not stop a build.
-    pub(super) async fn pass(&mut self) {
+    /// Passes on what is new, all of it, and says whether anything was. Never fails: a log that cannot be kept must not stop a build.
+    pub(super) async fn pass(&mut self) -> bool {
+        let mut any = false;
         loop {
             let lines = match self.tail.read() {
                 Ok(lines) => lines,
-                Err(error) => return tracing::warn!(%error, "the log of a build cannot be read"),
+                Err(error) => {
+                    tracing::warn!(%error, "the log of a build cannot be read");
+                    return any;
+                }
             };
             if lines.is_empty() {
-                return;
+                return any;
             }
+            any = true;
             for group in lines.chunk_by(|a, b| a.at == b.at && a.stage == b.stage) {
                 self.append(group);
             }
@@ -58,6 +63,13 @@ impl<'a> Feed<'a> {
                 tracing::warn!(%error, "how far the log of a build was read cannot be noted");
             }
             tokio::task::yield_now().await;
+        }
+    }
+
+    /// A line of Teal's own.
+    fn say(&self, text: &str) {
+        if let Err(error) = self.logs.append(self.deployment, now(), STAGE, text) {
+            tracing::warn!(%error, deployment = %self.deployment, "the log of a build cannot be kept");
         }
     }
 
@@ -82,8 +94,12 @@ pub(super) async fn follow<R: Runtime>(
 ) -> Result<Ended, Stop> {
     let id = job.deployment.build();
     let (mut answered, mut stage, mut looks) = (Instant::now(), String::from("start"), 0_u32);
+    let mut quiet = Quiet::new(answered);
     loop {
-        feed.pass().await;
+        let spoke = feed.pass().await;
+        if let Some(words) = quiet.words(spoke, &stage, Instant::now()) {
+            feed.say(&words);
+        }
         match look(runtime, &id).await {
             Outcome::Done(State::Exited(exit)) => return Ok(Ended::Exit(Some(exit))),
             Outcome::Done(State::Absent) => {

@@ -113,7 +113,9 @@ mod tests {
         assert_eq!(command(MODULES, &one("lib/other"), "app"), Ok(None), "it is not in the app's folder");
         let below = command(MODULES, &one("lib/other"), "lib").expect("legal").expect("one").script;
         assert!(below.contains("fetch 'other' "), "{below}");
-        for url in ["git@example.org:a.git", "ssh://git@example.org/a", "../a.git", "/srv/a", "file:///a", "-u"] {
+        for url in
+            ["git@example.org:a.git", "ssh://git@example.org/a", "../a.git", "/srv/a", "file:///a", "-u"]
+        {
             let modules = format!("[submodule \"a\"]\npath = a\nurl = {url}");
             let told = command(&modules, &one("a"), ".").expect_err(url);
             assert!(told.contains("submodule a") && told.contains("CC_DISABLE_GIT_SUBMODULES"), "{told}");
@@ -125,7 +127,8 @@ mod tests {
 
     fn git(directory: &Path, arguments: &[&str]) -> String {
         let identity = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "protocol.file.allow=always"];
-        let output = std::process::Command::new("git").args(identity).args(arguments).current_dir(directory).output();
+        let output =
+            std::process::Command::new("git").args(identity).args(arguments).current_dir(directory).output();
         let output = output.expect("git runs");
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()

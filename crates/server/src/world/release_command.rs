@@ -132,13 +132,8 @@ impl World {
                 }
                 Some(State::Exited(exit)) => return Ok(Err(failed(&exit))),
                 Some(State::Absent) => return Ok(Err(LOST.to_owned())),
-                _ if now() > deadline => {
-                    if let Effect::Unknown(why) = self.runtime.remove(&spec.id).await {
-                        return Err(unknown("release command: remove", &why));
-                    }
-                    lines.pass_on(self);
-                    return Ok(Err(LATE.to_owned()));
-                }
+                // Its end is noted before it is made to end: in between, nobody may take it for one that was never started.
+                _ if now() > deadline => return Ok(Err(LATE.to_owned())),
                 _ => tokio::time::sleep(LOOK).await,
             }
         }
