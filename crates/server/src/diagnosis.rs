@@ -178,13 +178,13 @@ const DATABASE: &str = "the app cannot reach a server that it needs, such as its
 
 /// What may help, after these lines of a failed build.
 #[must_use]
-pub fn of_build<'a>(lines: &[&'a str]) -> Option<String> {
+pub fn of_build(lines: &[&str]) -> Option<String> {
     first(BUILD, lines)
 }
 
 /// What may help, after these lines of an app that did not start.
 #[must_use]
-pub fn of_start<'a>(lines: &[&'a str]) -> Option<String> {
+pub fn of_start(lines: &[&str]) -> Option<String> {
     first(START, lines)
 }
 

@@ -96,6 +96,10 @@ static ALL: [Recipe; 1] = [Recipe {
         "ext4",
     ],
     unwanted: &[
+        "/usr/bin/*-lto-dump-*",
+        "/usr/lib/go-*/pkg/linux_amd64/cmd/*",
+        "/usr/share/go-*/test/*",
+        "/usr/share/ri/*",
         "/usr/share/doc/*",
         "/usr/share/doc-base/*",
         "/usr/share/info/*",
