@@ -118,6 +118,10 @@ const BUILD: &[Rule] = &[
         "no registry that is asked has `{}` for this version of Python: check its name and version, and which Python it needs",
     ),
     rule(
+        "ERESOLVE",
+        "packages contradict each other: correct their versions, or set CC_NODE_BUILD_TOOL=custom and CC_CUSTOM_BUILD_TOOL='npm install --legacy-peer-deps'",
+    ),
+    rule(
         "No matching version found for ",
         "the registry has no version `{}`: check it in package.json or packageManager",
     ),

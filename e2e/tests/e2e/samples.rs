@@ -1,6 +1,6 @@
 //! Public applications as they are published, fetched by the usual clients and deployed unchanged: `cargo test -p teal-e2e samples -- --ignored --nocapture`.
 //!
-//! None of their code is kept here. With `TEAL_IMAGE` they are built and run on that image; without it, those whose programs the host has.
+//! None of their code is kept here; `TEAL_SAMPLES` names some of them. With `TEAL_IMAGE` they are built and run on that image; without it, those whose programs the host has.
 
 use crate::quick;
 use anyhow::{Context, Result, ensure};
@@ -51,7 +51,7 @@ fn all() -> Vec<Sample> {
             Npm,
             "verdaccio",
             "6.10.4",
-            || json!({"CC_BUILD_COMMAND": "true", "CC_RUN_COMMAND": "exec node bin/verdaccio --listen \"0.0.0.0:$PORT\""}),
+            || json!({"CC_BUILD_COMMAND": "true", "CC_NODE_BUILD_TOOL": "custom", "CC_CUSTOM_BUILD_TOOL": "npm install --omit=dev --legacy-peer-deps", "CC_RUN_COMMAND": "exec node bin/verdaccio --listen \"0.0.0.0:$PORT\""}),
             "verdaccio",
         ),
         Sample { kind: Some("static"), ..sample(Npm, "swagger-ui-dist", "5.35.0", NONE, "Swagger UI") },
@@ -108,7 +108,11 @@ fn public_applications_deploy_unchanged() -> Result<()> {
     let config = if image.is_some() { "image = \"debian-12\"\n".into() } else { String::new() };
     let host = Host::start(&Options { config, image, ..Options::default() })?;
     let mut bad = Vec::new();
-    for sample in all() {
+    let wanted = std::env::var("TEAL_SAMPLES").unwrap_or_default();
+    for sample in all()
+        .into_iter()
+        .filter(|sample| wanted.is_empty() || wanted.split_whitespace().any(|name| name == sample.name))
+    {
         let verdict = deployed(&host, &sample);
         let word = if verdict.is_ok() { "live" } else { "NOT LIVE" };
         println!("{:?} {} {}: {word}", sample.registry, sample.name, sample.version);
