@@ -69,6 +69,8 @@ struct Run {
     seed: u64,
     drawn: u64,
     blows: Vec<Blow>,
+    /// The names of all run directories that were seen.
+    seen: BTreeSet<String>,
 }
 
 #[test]
@@ -90,16 +92,22 @@ fn deployments_while_everything_is_killed_at_random() -> Result<()> {
     let seed = std::env::var("TEAL_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("TEAL_SEED={seed}");
-    let mut run = Run { host, repository, rig, seed, drawn: 0, blows: Vec::new() };
+    let mut run = Run { host, repository, rig, seed, drawn: 0, blows: Vec::new(), seen: BTreeSet::new() };
     for number in 1..=rounds() {
         run.round(&format!("v{number}"))
             .with_context(|| format!("round {number}, seed {seed}, {:#?}", run.blows))?;
     }
-    let Run { host, rig, blows, .. } = run;
+    let Run { host, rig, blows, seen, .. } = run;
     judge_requests(rig, &blows)?;
     host.delete("shop")?;
-    until("nothing is left", || (traces() == clean && host.run_directories().is_empty()).then_some(()))
-        .with_context(|| format!("before: {clean:#?}\nnow: {:#?}, {:?}", traces(), host.run_directories()))
+    // Agents and keepers have their instance's name on their command line, wherever they are.
+    let orphans = || seen.iter().flat_map(|name| host.processes_saying(name)).collect::<Vec<_>>();
+    until("nothing is left", || {
+        (traces() == clean && host.run_directories().is_empty() && orphans().is_empty()).then_some(())
+    })
+    .with_context(|| {
+        format!("before: {clean:#?}\nnow: {:#?}, {:?}, {:?}", traces(), host.run_directories(), orphans())
+    })
 }
 
 /// Every failure was under way inside something that was killed, and no POST was recorded twice.
@@ -118,6 +126,17 @@ fn judge_requests(rig: Rig, blows: &[Blow]) -> Result<()> {
         excused.iter().filter(|failure| failure["due_ms"].is_null()).count(),
         report.posts
     );
+    for failure in excused.iter().filter(|failure| failure["due_ms"].is_f64()) {
+        let blow = blows.iter().find(|blow| blow.explains(failure));
+        println!(
+            "{:?}: due {} at {} {} {}",
+            blow.map(|b| (b.victim, b.from, b.gone)),
+            failure["due_ms"],
+            failure["at_ms"],
+            failure["kind"],
+            failure["detail"]
+        );
+    }
     assert!(others.is_empty(), "failures that no kill explains: {others:#?}\n{blows:#?}");
     assert_eq!(report.posts["repeated"], 0, "{}", report.posts);
     // What an instance had said, and its agent had not read, died with it: those are acknowledged and never told of. They are not counted again.
@@ -188,6 +207,8 @@ impl Run {
         }
         // An instance's place is taken sooner or later: that is known when all has settled.
         let over = if victim == Victim::Instance { f64::INFINITY } else { self.rig.elapsed_ms()? };
+        let runs = self.host.run_directories();
+        self.seen.extend(runs.iter().filter_map(|run| Some(run.file_name()?.to_str()?.to_owned())));
         println!("{victim:?} killed at {from:.0} ms");
         self.blows.push(Blow { victim, from, gone, over });
         Ok(())

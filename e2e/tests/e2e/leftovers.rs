@@ -62,17 +62,6 @@ pub(crate) fn traces() -> Vec<String> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         text.lines().filter(|line| line.contains("elements")).map(ToOwned::to_owned).collect::<Vec<_>>()
     }));
-    traces.extend(programs());
     traces.sort();
     traces
-}
-
-/// What the runtimes start on a host: agents, keepers, emulators.
-fn programs() -> Vec<String> {
-    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let names = processes.filter_map(|process| {
-        let line = fs::read_to_string(process.path().join("cmdline")).ok()?;
-        Some(line.split('\0').take(3).collect::<Vec<_>>().join(" "))
-    });
-    names.filter(|name| name.starts_with("teal-agent") || name.starts_with("qemu")).collect()
 }

@@ -71,6 +71,8 @@ fn set(text: &mut String, name: &str, kind: &str, elements: &[String]) {
     let _infallible = writeln!(text, "  set {name} {{ type {kind}; {held}}}");
 }
 
+/// What is for an instance that is no more never leaves this host, and whoever would connect to it
+/// learns so at once: the kernel of a dead machine cannot say it.
 fn chains(pool: Range) -> String {
     format!(
         "  chain input {{
@@ -82,6 +84,10 @@ fn chains(pool: Range) -> String {
     iifname @links jump from_instance
     oifname @links jump to_instance
   }}
+  chain output {{
+    type filter hook output priority -10; policy accept;
+    ip daddr {pool} oifname != @links oifname != \"lo\" jump to_nobody
+  }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;
     ip saddr {pool} oifname != @links masquerade
@@ -91,6 +97,10 @@ fn chains(pool: Range) -> String {
     meta nfproto ipv6 drop
     ct state established,related accept
     iifname @egress iifname . ip daddr @gateways meta l4proto {{ tcp, udp }} th dport 53 accept
+    drop
+  }}
+  chain to_nobody {{
+    meta l4proto tcp reject with tcp reset
     drop
   }}
   chain from_instance {{

@@ -1,7 +1,7 @@
 //! Servers die, starts break off, emulators are killed: what is there is found again, and what is half there is made whole or removed.
 
 use crate::rig::{PATIENCE, Rig, done};
-use std::fs;
+use std::{fs, io::ErrorKind, net::TcpStream};
 use teal_runtime::{Outcome, Runtime, State};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,7 +80,8 @@ async fn a_killed_emulator_or_keeper_is_an_exit_and_starts_again() {
         let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("killed");
     };
-    done(rig.vm.ensure(&spec).await);
+    let address = done(rig.vm.ensure(&spec).await).address.expect("an address");
+    rig.until_listening(&spec.id).await;
     kill(rig.emulator(&spec.id));
     let State::Exited(exit) = rig.until(&spec.id, |s| matches!(s, State::Exited(_))).await else {
         unreachable!()
@@ -89,6 +90,9 @@ async fn a_killed_emulator_or_keeper_is_an_exit_and_starts_again() {
     let told =
         rig.lines(&spec.id).into_iter().any(|l| l.stage == "machine" && l.text.contains("ended by SIGKILL"));
     assert!(told, "{:?}", rig.lines(&spec.id));
+    // Its kernel cannot say that it is gone: the host does, and lets nothing that is for it out.
+    let refused = TcpStream::connect_timeout(&address, PATIENCE).expect_err("nobody listens").kind();
+    assert_eq!(refused, ErrorKind::ConnectionRefused);
 
     done(rig.vm.ensure(&spec).await);
     rig.until_listening(&spec.id).await;
