@@ -84,12 +84,12 @@ impl Rig {
         self.say("back").map(drop)
     }
 
-    /// Says that production has not gone back after all.
+    /// Says that this version is current after all, whatever was announced.
     ///
     /// # Errors
     /// If the rig ended.
-    pub fn stays(&mut self) -> Result<()> {
-        self.say("stays").map(drop)
+    pub fn stays(&mut self, version: &str) -> Result<()> {
+        self.say(&format!("stays {version}")).map(drop)
     }
 
     /// Milliseconds since the run began, as its report counts them.

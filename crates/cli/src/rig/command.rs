@@ -1,5 +1,5 @@
 //! `teal __rig URL`: one run of the rig for benches and end-to-end tests. The report is JSON on standard output; exits 1 unless it is good.
-//! Standard input steers it: a line `back` announces a return to an earlier version, `stays` takes that back, the end of the input (without --seconds) ends the run.
+//! Standard input steers it: a line `back` announces a return to an earlier version, `stays VERSION` takes that back, the end of the input (without --seconds) ends the run.
 
 use super::{Options, Report, Rig, Secure};
 use crate::{
@@ -17,8 +17,8 @@ use std::{
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Lines on standard input: `back` announces that production goes back to an earlier version, `stays` that it does not
-after all; `standing` asks for a line of JSON with the counts so far; `halt` begins nothing new and answers once all is answered; `recorded BOOT SEQUENCE ID` tells what the app
+    after_help = "Lines on standard input: `back` announces that production goes back to an earlier version, `stays VERSION`
+that this one is current after all; `standing` asks for a line of JSON with the counts so far; `halt` begins nothing new and answers once all is answered; `recorded BOOT SEQUENCE ID` tells what the app
 recorded, for whoever can read that elsewhere than in its event stream. Without --seconds the run ends with standard input.
 
 Example:
@@ -118,10 +118,6 @@ fn obey(context: &Context, rig: &Rig, line: &str) -> Result<()> {
             rig.expect_back();
             context.out.raw(r#"{"back":true}"#)
         }
-        "stays" => {
-            rig.stays();
-            context.out.raw(r#"{"back":false}"#)
-        }
         "standing" => {
             let standing = rig.standing();
             let view = serde_json::json!({
@@ -134,11 +130,15 @@ fn obey(context: &Context, rig: &Rig, line: &str) -> Result<()> {
             rig.halt();
             context.out.raw(r#"{"halted":true}"#)
         }
+        other if other.starts_with("stays ") => {
+            rig.stays(other.trim_start_matches("stays "));
+            context.out.raw(r#"{"back":false}"#)
+        }
         // Not answered: there are thousands of them.
         other if other.strip_prefix("recorded ").is_some_and(|words| rig.recorded(words)) => Ok(()),
         other => {
             let error = Error::usage(format!("the rig does not know `{other}`"));
-            Err(error.hint("say `back`, `stays`, `standing`, `halt` or `recorded BOOT SEQUENCE ID`"))
+            Err(error.hint("say `back`, `stays VERSION`, `standing`, `halt` or `recorded BOOT SEQUENCE ID`"))
         }
     }
 }

@@ -92,6 +92,8 @@ pub(super) struct Epoch {
     pub(super) first: u64,
     /// When the last request began that still got the version before.
     pub(super) last_old_began: Option<u64>,
+    /// It was current before, and its return was announced.
+    pub(super) returned: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -235,18 +237,19 @@ impl Ledger {
             Some(epoch) if Some(epoch) == last || !back => epoch,
             Some(_) => {
                 self.back = None;
-                self.open(version, sample)
+                self.open(version, sample, true)
             }
-            None => self.open(version, sample),
+            None => self.open(version, sample, false),
         }
     }
 
-    fn open(&mut self, version: &str, sample: &Sample) -> usize {
+    fn open(&mut self, version: &str, sample: &Sample, returned: bool) -> usize {
         self.epochs.push(Epoch {
             version: version.to_owned(),
             colour: sample.answer.colour.clone(),
             first: sample.ended,
             last_old_began: None,
+            returned,
         });
         self.epochs.len() - 1
     }
@@ -285,9 +288,14 @@ impl Ledger {
         self.fail(sample.ended, sample.lane, "old version after new", detail);
     }
 
-    /// See [`super::Rig::stays`].
-    pub(super) fn stays(&mut self) {
+    /// See [`super::Rig::stays`]. What looked like the announced return were answers that the old version gave on its way out.
+    pub(super) fn stays(&mut self, version: &str) {
         self.back = None;
+        if self.epochs.last().is_some_and(|last| last.returned && last.version != version) {
+            self.epochs.pop();
+            let last = self.epochs.len().saturating_sub(1);
+            self.clients.iter_mut().for_each(|seen| *seen = (*seen).min(last));
+        }
     }
 
     /// Enters a request that got no good answer; `due` if it was under way on a connection.
@@ -459,9 +467,17 @@ mod tests {
         book.answer(0, 400, 401, "v2");
         assert_eq!(book.0.violations, 1, "the announcement was for one return");
         book.0.expect_back(500_000);
-        book.0.stays();
+        book.0.stays("v1");
         book.answer(0, 510, 511, "v2");
         assert_eq!((book.0.violations, book.0.epochs.len()), (2, 3), "an announcement that was withdrawn");
+        book.0.expect_back(600_000);
+        book.answer(0, 610, 615, "v3").answer(1, 612, 618, "v1");
+        assert_eq!(book.0.epochs.len(), 5, "on its way out it looked as if it had come back");
+        book.0.stays("v3");
+        book.answer(0, 700, 701, "v3").answer(1, 702, 703, "v3");
+        assert_eq!((book.0.violations, book.0.epochs.len()), (2, 4));
+        book.answer(1, 704, 705, "v1");
+        assert_eq!(book.0.violations, 3);
     }
 
     #[test]

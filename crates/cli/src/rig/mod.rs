@@ -161,9 +161,9 @@ impl Rig {
         self.shared.ledger().expect_back(now);
     }
 
-    /// Withdraws what [`Rig::expect_back`] announced, if production has not gone back.
-    pub(crate) fn stays(&self) {
-        self.shared.ledger().stays();
+    /// Says which version is current after all: withdraws what [`Rig::expect_back`] announced, if production has not gone back.
+    pub(crate) fn stays(&self, version: &str) {
+        self.shared.ledger().stays(version);
     }
 
     /// Begins nothing new, and waits until what is under way has its answer: from here on the app records nothing more.
