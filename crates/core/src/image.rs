@@ -5,7 +5,7 @@
 
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The root file system: squashfs. Mounted read-only by both runtimes.
 pub const ROOT: &str = "root.squashfs";
@@ -39,6 +39,9 @@ pub struct Manifest {
     pub agent: String,
     /// Every package with its version.
     pub packages: BTreeMap<String, String>,
+    /// Those of them whose version came from a source of security updates. An image that was built before this was noted has none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub security: BTreeSet<String>,
 }
 
 /// A package that differs between two versions.
@@ -59,7 +62,7 @@ pub struct Change {
 /// What changes from one set of packages to another, in the order of the names. Whether it is for security is not known from the sets.
 #[must_use]
 pub fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> Vec<Change> {
-    let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
     names
         .into_iter()
         .map(|name| (name, old.get(name), new.get(name)))
@@ -71,6 +74,21 @@ pub fn changes(old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -
             security: false,
         })
         .collect()
+}
+
+/// The same, said of each whether its new version is known to be for security: those come first, for whoever names only some.
+#[must_use]
+pub fn changes_with(
+    old: &BTreeMap<String, String>,
+    new: &BTreeMap<String, String>,
+    security: impl Fn(&str) -> bool,
+) -> Vec<Change> {
+    let mut changes = changes(old, new);
+    for change in &mut changes {
+        change.security = change.to.is_some() && security(&change.package);
+    }
+    changes.sort_by_key(|change| !change.security);
+    changes
 }
 
 #[cfg(test)]
@@ -85,5 +103,17 @@ mod tests {
         let told: Vec<_> =
             changed.iter().map(|c| (c.package.as_str(), c.from.as_deref(), c.to.as_deref())).collect();
         assert_eq!(told, [("a", Some("1"), None), ("b", Some("1"), Some("2")), ("d", None, Some("1"))]);
+    }
+
+    #[test]
+    fn what_is_for_security_comes_first_and_what_is_gone_never_is() {
+        let of = |all: &[(&str, &str)]| all.iter().map(|(n, v)| (n.to_string(), v.to_string())).collect();
+        let changed = changes_with(
+            &of(&[("a", "1"), ("b", "1"), ("z", "1"), ("same", "1")]),
+            &of(&[("b", "2"), ("c", "1"), ("z", "2"), ("same", "1")]),
+            |name| ["a", "same", "z"].contains(&name),
+        );
+        let told: Vec<_> = changed.iter().map(|c| (c.package.as_str(), c.security)).collect();
+        assert_eq!(told, [("z", true), ("a", false), ("b", false), ("c", false)]);
     }
 }

@@ -9,12 +9,15 @@
 //! APP      Waiting ─► UnderWay{deployment} ─► Moved | Failed | Left{why}       superseded by a user's deployment: Waiting again
 //! ```
 //!
+//! Where the newer image comes from without anybody asking says [`patch`].
+//!
 //! Nothing in here may know a clock, a file or how a deployment is done; the machine in [`crate::deploy`] has the last word on each.
 
 mod advance;
 mod begin;
 pub mod chance;
 mod command;
+pub mod patch;
 mod rollout;
 mod seen;
 mod start;
