@@ -39,7 +39,7 @@ struct Machines {
 
 impl Machines {
     /// Emulated, so that it is the same on every host.
-    const CONFIG: &str = "runtime = \"vm\"\nacceleration = \"tcg\"\nimage = \"debian-12\"\n";
+    const CONFIG: &str = "runtime = \"vm\"\nacceleration = \"tcg\"\nimage = \"debian-12\"\nmaintenance = { check = \"off\" }\n";
 
     fn wanted(options: &Options) -> Result<Option<Self>> {
         match env::var("TEAL_E2E_RUNTIME").as_deref() {

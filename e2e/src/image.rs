@@ -27,6 +27,7 @@ pub fn make(host: &Path, content: &Path, version: &str, built: u64, openssl: &st
         kernel: String::new(),
         agent: "0".repeat(64),
         packages: [("openssl".to_owned(), openssl.to_owned())].into(),
+        security: ["openssl".to_owned()].into(),
     };
     // The manifest comes last: a directory without it is no image.
     let new = directory.join("new");

@@ -10,6 +10,7 @@ mod demo;
 mod error;
 mod git;
 mod hidden;
+mod interrupt;
 mod link;
 mod out;
 mod processes;

@@ -6,8 +6,8 @@ pub mod image;
 mod maintenance;
 
 pub use maintenance::{
-    MaintenanceAction, MaintenanceRequest, MaintenanceView, PackageView, PinRequest, PinView, RolloutAppView,
-    RolloutView,
+    MaintenanceAction, MaintenanceRequest, MaintenanceView, PackageView, PatchView, PinRequest, PinView,
+    RolloutAppView, RolloutView,
 };
 
 use crate::{

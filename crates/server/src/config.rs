@@ -12,7 +12,7 @@ use std::{
 };
 use teal_core::{
     access::LogForm,
-    upkeep::{Limits, Window},
+    upkeep::{Limits, Window, patch::Every},
 };
 
 /// The whole file. An empty one is legal.
@@ -87,6 +87,9 @@ pub struct Maintenance {
     /// When the platform begins to move apps by itself, in UTC: `"Sun 02:00-05:00"`, `"Mon-Fri 22:00-04:00"`, `"daily 02:00-04:00"`, several parted
     /// by `;`. Empty: always. What has begun goes on to its verdict.
     pub window: Window,
+    /// How often the platform asks apt, within the window, whether a rebuilt image would differ, and builds it if so: `daily`, `weekly` or `off`. Only
+    /// an image that was built once is asked about.
+    pub check: Every,
     /// How many apps are moved at a time, 1 to 64; deployments of users that are under way count.
     pub concurrency: u32,
     /// A rollout halts after so many failures, until a user says that it is to go on; 0: never.
@@ -97,7 +100,13 @@ pub struct Maintenance {
 
 impl Default for Maintenance {
     fn default() -> Self {
-        Self { window: Window::default(), concurrency: 2, halt_after: 5, spread_s: 10 }
+        Self {
+            window: Window::default(),
+            check: Every::default(),
+            concurrency: 2,
+            halt_after: 5,
+            spread_s: 10,
+        }
     }
 }
 
@@ -274,11 +283,15 @@ mod tests {
     #[test]
     fn maintenance_is_read_with_its_window_and_nonsense_is_refused() {
         let parse = |text: &str| toml::from_str::<Config>(&format!("[maintenance]\n{text}"));
-        let config = parse("window = 'Sun 02:00-05:00'\nhalt_after = 0").expect("parses");
+        let config = parse("window = 'Sun 02:00-05:00'\nhalt_after = 0\ncheck = 'weekly'").expect("parses");
+        assert_eq!((config.maintenance.check, Maintenance::default().check), (Every::Weekly, Every::Daily));
         assert_eq!(config.maintenance.window.to_string(), "Sun 02:00-05:00");
         assert_eq!(config.maintenance.limits().halt_after, 0);
         assert_eq!(config.check(), Ok(()));
         assert!(parse("window = 'Sunday'").is_err_and(|why| why.to_string().contains("Sun 02:00-05:00")));
+        assert!(
+            parse("check = 'hourly'").is_err_and(|why| why.to_string().contains("`off`, `daily`, `weekly`"))
+        );
         assert!(parse("speed = 1").is_err());
         for bad in ["concurrency = 0", "concurrency = 65", "spread_s = 100000"] {
             assert!(

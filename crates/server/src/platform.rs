@@ -4,7 +4,7 @@
 
 mod accounts;
 mod apps;
-mod images;
+pub(crate) mod images;
 mod settings;
 mod streams;
 mod traffic;
@@ -341,6 +341,7 @@ impl Platform {
         }
         views.push(self.router_finding().await);
         views.extend(self.image_finding());
+        views.extend(self.patch_finding().await?);
         Ok(views)
     }
 

@@ -138,6 +138,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     }
     tokio::spawn(keeper::keep(world.clone(), driver));
     tokio::spawn(platform.upkeep().clone().keep());
+    tokio::spawn(platform.upkeep().clone().keep_patched());
     if let Some(smtp) = config.smtp.clone() {
         tokio::spawn(notify::deliver(smtp, world.store.clone(), world.changes.subscribe()));
     }

@@ -28,8 +28,11 @@ fn an_app_is_built_and_runs_on_the_newest_version() -> Result<()> {
     };
     let version =
         image.file_name().and_then(|name| name.to_str()).context("a version's directory")?.to_owned();
-    let options =
-        Options { config: "image = \"debian-12\"\n".into(), image: Some(image), ..Options::default() };
+    let options = Options {
+        config: "image = \"debian-12\"\nmaintenance = { check = \"off\" }\n".into(),
+        image: Some(image),
+        ..Options::default()
+    };
     let host = Host::start(&options)?;
     host.api().create(
         "shop",

@@ -96,7 +96,9 @@ fn twenty_apps_move_to_another_image_and_three_stay() -> Result<()> {
         println!("SKIPPED: TEAL_IMAGE names no image; `cargo xtask image` builds one");
         return Ok(());
     };
-    let config = "image = \"debian-12\"\nbuilds = 4\n[maintenance]\nconcurrency = 4\nspread_s = 0".to_owned();
+    let config =
+        "image = \"debian-12\"\nbuilds = 4\n[maintenance]\ncheck = \"off\"\nconcurrency = 4\nspread_s = 0"
+            .to_owned();
     let mut host = Host::start(&Options { config, ..Options::default() })?;
     image::make(host.path(), &content, "debian-12-one", 1, "3.0.1")?;
     deploy_all(&host)?;

@@ -196,6 +196,11 @@ impl Client {
         self.get(&format!("images/build?after={after}"))
     }
 
+    /// Ends the build that goes on.
+    pub(crate) fn cancel_image_build(&self) -> Result<ImageBuildView> {
+        self.remove("images/build")
+    }
+
     /// What a rebuilt image would differ in.
     pub(crate) fn check_image(&self, name: &str) -> Result<ImageCheckView> {
         self.send("POST", "images/check", &json!({ "name": name }))

@@ -3,6 +3,7 @@
 use crate::{
     context::Context,
     error::{Error, Kind, Result},
+    interrupt,
     out::{Out, Paint, harmless},
     text,
 };
@@ -12,6 +13,7 @@ use teal_core::{
     api::image::{ImageBuildView, ImageCheckView, ImageDetails, ImageView},
     image::Change,
 };
+use teal_server::images::Stop;
 
 /// How often a build is looked at.
 const LOOK: Duration = Duration::from_millis(300);
@@ -23,6 +25,9 @@ const DEFAULT: &str = "debian-12";
 pub(crate) enum ImageCommand {
     /// Build a new version from the host's own apt sources, and wait for it.
     Build(BuildArgs),
+    /// End the build that goes on. Everything that it made goes.
+    #[command(after_help = "Example:\n  teal image cancel")]
+    Cancel,
     /// List the versions that are here.
     #[command(after_help = "Example:\n  teal image list")]
     List,
@@ -47,10 +52,14 @@ pub(crate) enum ImageCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    after_help = "Ctrl-C ends the waiting, not the build, which goes on at the server until `teal image cancel` ends it. With --directory it ends the build.
+
+Examples:
   teal image build
   teal image build debian-12 --no-wait
-  sudo teal image build debian-12 --directory /srv/images    without a server, to copy it to one")]
+  sudo teal image build debian-12 --directory /srv/images    without a server, to copy it to one"
+)]
 pub(crate) struct BuildArgs {
     /// Which image.
     #[arg(value_name = "NAME", default_value = DEFAULT)]
@@ -86,6 +95,7 @@ pub(crate) struct CheckArgs {
 pub(crate) fn run(context: &Context, command: ImageCommand) -> Result<()> {
     match command {
         ImageCommand::Build(args) => build(context, &args),
+        ImageCommand::Cancel => cancel(context),
         ImageCommand::List => {
             let images = context.client()?.images()?;
             context.out.show(&images, |_| list(&images))
@@ -124,19 +134,49 @@ fn build(context: &Context, args: &BuildArgs) -> Result<()> {
             .out
             .show(&begun, |_| format!("{} is being built; `teal image list` will show it.", begun.name));
     }
+    interrupt::listen()?;
+    let asked = |after| if interrupt::is() { Err(left(&args.name)) } else { client.image_build(after) };
+    let built = follow(context, asked)?;
+    finished(context, &built)
+}
+
+/// Whoever has waited goes, and the build stays.
+fn left(name: &str) -> Error {
+    Error::new(Kind::Other, format!("{} goes on being built at the server", harmless(name)))
+        .hint("`teal image build` follows it again, `teal image cancel` ends it")
+}
+
+/// Says what the build says, until it has ended.
+fn follow(context: &Context, ask: impl Fn(u64) -> Result<ImageBuildView>) -> Result<ImageBuildView> {
     let mut progress = context.out.progress();
     let mut after = 0;
-    let built = loop {
-        let view = super::wait::patient(&mut progress, || client.image_build(after))?;
+    loop {
+        let view = super::wait::patient(&mut progress, || ask(after))?;
         after = view.said;
         view.lines.iter().for_each(|line| progress.now(&harmless(line)));
         if view.state != "building" {
-            break view;
+            return Ok(view);
         }
         std::thread::sleep(LOOK);
-    };
-    drop(progress);
-    finished(context, &built)
+    }
+}
+
+fn cancel(context: &Context) -> Result<()> {
+    let client = context.client()?;
+    let after = client.cancel_image_build()?.said;
+    let ended = follow(context, |said| client.image_build(said.max(after)))?;
+    match ended.state.as_str() {
+        "cancelled" => {
+            let line = format!("The build of {} is ended; nothing of it is left.", harmless(&ended.name));
+            context.out.show(&ended, |_| line)
+        }
+        "built" => {
+            let version = harmless(ended.version.as_deref().unwrap_or_default());
+            let late = Error::new(Kind::Verdict, format!("it was faster: {version} is built"));
+            Err(late.hint(format!("`teal image remove {version}` removes it, once nothing runs on it")))
+        }
+        _ => finished(context, &ended),
+    }
 }
 
 fn finished(context: &Context, built: &ImageBuildView) -> Result<()> {
@@ -149,9 +189,19 @@ fn finished(context: &Context, built: &ImageBuildView) -> Result<()> {
 
 /// Without a server. What it says goes where progress goes.
 fn here(context: &Context, directory: &std::path::Path, name: &str) -> Result<()> {
+    interrupt::listen()?;
     let progress = std::cell::RefCell::new(context.out.progress());
     let say = |line: &str| progress.borrow_mut().now(line);
-    let built = teal_server::images::build_into(directory, name, &say);
+    let stop = Stop::default();
+    let ended = stop.clone();
+    // It ends with this process.
+    std::thread::spawn(move || {
+        while !interrupt::is() {
+            std::thread::sleep(LOOK);
+        }
+        ended.stop("Ctrl-C");
+    });
+    let built = teal_server::images::build_into(directory, name, &stop, &say);
     drop(progress);
     let manifest =
         built.map_err(|error| Error::new(Kind::Verdict, format!("{name} was not built: {error}")))?;

@@ -10,7 +10,9 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use std::time::Duration;
-use teal_core::api::{MaintenanceAction, MaintenanceView, PackageView, RolloutAppView, RolloutView};
+use teal_core::api::{
+    MaintenanceAction, MaintenanceView, PackageView, PatchView, RolloutAppView, RolloutView,
+};
 
 /// Between two looks of `--watch`.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,7 +21,7 @@ const PACKAGES: usize = 20;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MaintenanceCommand {
-    /// Show the image, the window, and how far the rollout is.
+    /// Show the image, how it is kept patched, the window, and how far the rollout is.
     Status(StatusArgs),
     /// Move every app that is on another image now, without waiting for the window.
     Start(OrderArgs),
@@ -154,6 +156,7 @@ fn screen(out: &Out, view: &MaintenanceView) -> String {
     let opens = view.window_opens_at.as_deref().map(|at| format!(", opens {}", text::age(at)));
     let mut lines = vec![
         format!("image    {}", harmless(&view.image)),
+        format!("patches  {}", patches(out, &view.check)),
         format!("window   {}{}", harmless(&view.window), opens.unwrap_or_default()),
         format!("behind   {}", view.behind),
     ];
@@ -165,6 +168,21 @@ fn screen(out: &Out, view: &MaintenanceView) -> String {
         None => lines.push("No app was moved yet.".into()),
     }
     lines.join("\n")
+}
+
+/// `daily · a rebuilt image would be the same, asked 3 h ago · next in 17 h`
+fn patches(out: &Out, check: &PatchView) -> String {
+    let paint = match check.state.as_str() {
+        "failed" => Paint::Bad,
+        "differs" | "building" => Paint::Warn,
+        _ => Paint::Dim,
+    };
+    let when = |before: &str, at: &Option<String>| {
+        at.as_deref().map(|at| format!("{before}{}", text::age(at))).unwrap_or_default()
+    };
+    let detail = out.paint(paint, harmless(&check.detail));
+    let (last, next) = (when(", asked ", &check.last_at), when(" · next ", &check.next_at));
+    format!("{} · {detail}{last}{next}", harmless(&check.every))
 }
 
 fn rollout_lines(out: &Out, rollout: &RolloutView) -> Vec<String> {
@@ -185,7 +203,12 @@ fn rollout_lines(out: &Out, rollout: &RolloutView) -> Vec<String> {
         let named: Vec<String> = rollout.changes.iter().take(PACKAGES).map(package).collect();
         let more = rollout.changes.len().saturating_sub(PACKAGES);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.push(format!("         {}{more}", named.join(", ")));
+        let count = rollout.changes.len();
+        lines.push(format!(
+            "         {count} packages, {} for security: {}{more}",
+            rollout.security,
+            named.join(", ")
+        ));
     }
     if !rollout.apps.is_empty() {
         lines.push(String::new());
@@ -251,6 +274,7 @@ mod tests {
             moved: 2,
             failed,
             left: 1,
+            security: 1,
             changes: vec![PackageView {
                 package: "openssl".into(),
                 from: Some("1".into()),
@@ -263,6 +287,15 @@ mod tests {
             image: "debian-12-b".into(),
             window: "always".into(),
             window_opens_at: None,
+            check: PatchView {
+                every: "daily".into(),
+                state: "failed".into(),
+                detail: "it failed 2 times: no mirror\u{1b}[2J".into(),
+                last_at: Some("2026-11-23T04:05:06.000Z".into()),
+                next_at: None,
+                packages: 0,
+                security: 0,
+            },
             behind: 1,
             rollout: Some(rollout),
             pins: Vec::new(),
@@ -286,9 +319,12 @@ mod tests {
     #[test]
     fn people_read_what_changes_and_where_every_app_stands() {
         let text = screen(&Out::new(false), &view("done", 0, 0));
-        for words in
-            ["openssl 1 → 2 (security)", "2 moved, 0 failed, 1 left", "shop  left   host  it is stopped"]
-        {
+        for words in [
+            "1 packages, 1 for security: openssl 1 → 2 (security)",
+            "patches  daily · it failed 2 times: no mirror, asked ",
+            "2 moved, 0 failed, 1 left",
+            "shop  left   host  it is stopped",
+        ] {
             assert!(text.contains(words), "{words}:\n{text}");
         }
         assert!(!text.contains('\u{1b}'), "{text:?}");

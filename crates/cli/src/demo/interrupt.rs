@@ -1,38 +1,9 @@
-//! Ctrl-C: the demo stops at the next thing that it waits for, and cleans up.
+//! Waiting in the demo: Ctrl-C stops it at the next thing that it waits for, and it cleans up.
+
+pub(super) use crate::interrupt::{is, listen};
 
 use crate::error::{Error, Kind, Result};
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
-
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-
-/// Begins to listen for Ctrl-C and SIGTERM.
-pub(super) fn listen() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |e: std::io::Error| Error::because("signals cannot be listened for", e);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let listen = move || {
-        runtime.block_on(async {
-            let (Ok(mut int), Ok(mut term)) =
-                (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-            else {
-                return;
-            };
-            loop {
-                tokio::select! { _ = int.recv() => {}, _ = term.recv() => {} }
-                INTERRUPTED.store(true, Ordering::Release);
-            }
-        });
-    };
-    std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop).map_err(failed)
-}
-
-/// Whether somebody wants the demo to end.
-pub(super) fn is() -> bool {
-    INTERRUPTED.load(Ordering::Acquire)
-}
+use std::time::{Duration, Instant};
 
 /// Waits until `is` gives something; an error after `limit`, or when interrupted.
 pub(super) fn until<T>(what: &str, limit: Duration, is: impl FnMut() -> Result<Option<T>>) -> Result<T> {
@@ -48,14 +19,14 @@ fn wait<T>(
     what: &str,
     limit: Duration,
     interruptible: bool,
-    mut is: impl FnMut() -> Result<Option<T>>,
+    mut ask: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let began = Instant::now();
     loop {
-        if let Some(value) = is()? {
+        if let Some(value) = ask()? {
             return Ok(value);
         }
-        if interruptible && self::is() {
+        if interruptible && is() {
             return Err(Error::new(Kind::Other, "interrupted"));
         }
         if began.elapsed() > limit {

@@ -54,7 +54,7 @@ pub struct ImageRequest {
 pub struct ImageBuildView {
     /// Of which image.
     pub name: String,
-    /// `building`, `built` or `failed`.
+    /// `building`, `built`, `failed` or `cancelled`.
     pub state: String,
     /// When it began.
     pub began_at: Timestamp,

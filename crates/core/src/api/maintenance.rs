@@ -14,12 +14,34 @@ pub struct MaintenanceView {
     pub window: String,
     /// When the window opens next; without it, it is open.
     pub window_opens_at: Option<Timestamp>,
+    /// What the platform does by itself to have a patched image.
+    pub check: PatchView,
     /// Apps that are live on another image.
     pub behind: u32,
     /// The newest rollout.
     pub rollout: Option<RolloutView>,
     /// Apps that are left alone, by name.
     pub pins: Vec<PinView>,
+}
+
+/// How the platform asks by itself whether a rebuilt image would differ, and builds it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct PatchView {
+    /// `off`, `daily` or `weekly`.
+    pub every: String,
+    /// What was found out last: `never` (nothing yet), `current`, `differs` (it is to be built), `building`, `built`, `failed` or `cancelled`.
+    pub state: String,
+    /// The same in a sentence.
+    pub detail: String,
+    /// When that was.
+    pub last_at: Option<Timestamp>,
+    /// When it is looked at next, within the window; none: never by itself.
+    pub next_at: Option<Timestamp>,
+    /// Packages that a rebuilt image would change, as far as it is to be built.
+    pub packages: u32,
+    /// So many of which are for security.
+    pub security: u32,
 }
 
 /// One move of all apps to another image.
@@ -52,8 +74,10 @@ pub struct RolloutView {
     pub failed: u32,
     /// Apps that were left as they are.
     pub left: u32,
-    /// What differs between the two images, as far as it is known.
+    /// What differs between the two images, as far as it is known; what is for security first.
     pub changes: Vec<PackageView>,
+    /// So many of these are for security.
+    pub security: u32,
     /// Its apps, in the order in which they begin.
     pub apps: Vec<RolloutAppView>,
 }

@@ -49,6 +49,16 @@ pub(super) async fn progress(
     Ok(Json(web.platform.image_build(asked.after.unwrap_or_default())?))
 }
 
+/// Ends the build that goes on. What it made is gone once its state is `cancelled`; one that was faster is `built`.
+#[utoipa::path(delete, path = "/images/build", tag = "images",
+    responses((status = 202, body = ImageBuildView), (status = "default", body = ErrorView)))]
+pub(super) async fn cancel(
+    State(web): State<Web>,
+    caller: Caller,
+) -> Result<(StatusCode, Json<ImageBuildView>), Problem> {
+    Ok((StatusCode::ACCEPTED, Json(web.platform.cancel_image_build(&caller.who)?)))
+}
+
 /// Asks the host's apt what would change if the image were built again.
 #[utoipa::path(post, path = "/images/check", tag = "images", request_body = ImageRequest,
     responses((status = 200, body = ImageCheckView), (status = "default", body = ErrorView)))]

@@ -107,7 +107,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::keys, people::add_key))
         .routes(routes!(people::remove_key))
         .routes(routes!(images::list, images::build))
-        .routes(routes!(images::progress))
+        .routes(routes!(images::progress, images::cancel))
         .routes(routes!(images::check))
         .routes(routes!(images::show, images::remove))
         .routes(routes!(images::diff))

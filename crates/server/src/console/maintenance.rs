@@ -17,7 +17,9 @@ use axum::{
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::collections::HashMap;
-use teal_core::api::{MaintenanceAction, MaintenanceView, PackageView, PinView, RolloutAppView, RolloutView};
+use teal_core::api::{
+    MaintenanceAction, MaintenanceView, PackageView, PatchView, PinView, RolloutAppView, RolloutView,
+};
 
 /// Packages that the page names.
 const PACKAGES: usize = 60;
@@ -36,11 +38,20 @@ pub(crate) struct Maintenance {
     pub(crate) image: String,
     pub(crate) window: String,
     pub(crate) opens: Option<When>,
+    pub(crate) patch: Patch,
     pub(crate) behind: u32,
     pub(crate) rollout: Option<Rollout>,
     pub(crate) pins: Vec<(PinView, When)>,
     pub(crate) buttons: Vec<Button>,
     pub(crate) csrf: String,
+}
+
+/// How the image is kept patched.
+pub(crate) struct Patch {
+    pub(crate) badge: Badge,
+    pub(crate) view: PatchView,
+    pub(crate) last: Option<When>,
+    pub(crate) next: Option<When>,
 }
 
 /// A rollout as the page shows it.
@@ -83,6 +94,7 @@ pub(crate) fn maintenance_of(view: MaintenanceView, csrf: &str, now: Timestamp) 
     };
     Maintenance {
         opens: view.window_opens_at.as_deref().map(|at| When::new(at, now)),
+        patch: patch_of(view.check, now),
         image: view.image,
         window: view.window,
         behind: view.behind,
@@ -91,6 +103,19 @@ pub(crate) fn maintenance_of(view: MaintenanceView, csrf: &str, now: Timestamp) 
         buttons,
         csrf: csrf.into(),
     }
+}
+
+fn patch_of(view: PatchView, now: Timestamp) -> Patch {
+    let badge = match view.state.as_str() {
+        "current" | "built" => badge("good", "up to date", "what apt has is in the image"),
+        "building" => badge("busy", "building", "a newer version is being built"),
+        "differs" => badge("busy", "to be built", "apt has something newer"),
+        "failed" => badge("bad", "failed", "it is tried again by itself"),
+        "cancelled" => badge("idle", "cancelled", "a user ended the build"),
+        _ => badge("idle", "not asked yet", "nothing was asked yet"),
+    };
+    let when = |at: &Option<String>| at.as_deref().map(|at| When::new(at, now));
+    Patch { badge, last: when(&view.last_at), next: when(&view.next_at), view }
 }
 
 fn rollout_of(mut view: RolloutView, now: Timestamp) -> Rollout {

@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use teal_core::{
     api::{
         AppView, ButtonView, CommitView, DeploymentView, FailureView, LiveView, LogView, MaintenanceView,
-        PackageView, PhaseView, PinView, RolloutAppView, RolloutView, SpareView, StatusView,
+        PackageView, PatchView, PhaseView, PinView, RolloutAppView, RolloutView, SpareView, StatusView,
     },
     route::Colour,
 };
@@ -489,6 +489,7 @@ fn rollout(state: &str, why: Option<&str>) -> RolloutView {
         moved: 7,
         failed: 2,
         left: 1,
+        security: 70,
         changes: vec![package; 70],
         apps: vec![
             app("shop", "moved", None),
@@ -503,6 +504,15 @@ fn maintenance_page(name: &str, rollout: Option<RolloutView>, opens: Option<Stri
         image: "debian-12-b".into(),
         window: "Sun 02:00-05:00".into(),
         window_opens_at: opens,
+        check: PatchView {
+            every: "daily".into(),
+            state: "failed".into(),
+            detail: "it failed 2 times: no mirror <b>".into(),
+            last_at: Some(at(-7_200)),
+            next_at: Some(at(3_600)),
+            packages: 0,
+            security: 0,
+        },
         behind,
         rollout,
         pins: vec![PinView { app: "old".into(), until: at(90_000), author: "ada".into() }],
@@ -528,7 +538,9 @@ fn maintenance_says_how_far_it_is_and_offers_what_makes_sense() {
             ">Go on<",
             ">End the rollout<",
             "7 moved · 2 failed · 1 left",
-            "70 packages change",
+            "70 packages change, 70 for security",
+            "it failed 2 times: no mirror &#60;b&#62;",
+            "title=\"it is tried again by itself\">failed<",
             "openssl 3.0.1 → 3.0.2 · security",
             "and 10 more",
             "href=\"/apps/blog/deployments/d-7\"",

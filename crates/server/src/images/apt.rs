@@ -6,6 +6,7 @@ use super::{
     packages::{self, Planned},
     recipe::Recipe,
     sources,
+    stop::Stop,
     tool::Tool,
 };
 use std::{
@@ -38,11 +39,12 @@ const KEPT: [&str; 9] = [
 pub(super) struct Apt {
     home: PathBuf,
     recipe: &'static Recipe,
+    stop: Stop,
 }
 
 impl Apt {
     /// Prepares the directory.
-    pub(super) fn prepare(home: PathBuf, recipe: &'static Recipe) -> Result<Self, Error> {
+    pub(super) fn prepare(home: PathBuf, recipe: &'static Recipe, stop: &Stop) -> Result<Self, Error> {
         let chosen = sources::select(&host_sources()?, recipe.suites);
         if chosen.is_empty() {
             return Err(Error::NoSource(recipe.suite.to_owned()));
@@ -51,8 +53,8 @@ impl Apt {
             let path = home.join(directory);
             fs::create_dir_all(&path).map_err(Error::io("make", &path))?;
         }
-        let settings = kept(&Tool::new("apt-config").args(&["dump", "Acquire"]).answer()?);
-        let apt = Self { home, recipe };
+        let settings = kept(&Tool::new("apt-config", stop).args(&["dump", "Acquire"]).answer()?);
+        let apt = Self { home, recipe, stop: stop.clone() };
         apt.write("state/status", "")?;
         apt.write("etc/image.sources", &chosen)?;
         apt.write("settings.conf", &settings)?;
@@ -105,7 +107,7 @@ impl Apt {
     }
 
     fn tool(&self, program: &str) -> Tool {
-        Tool::new(program).env("APT_CONFIG", self.home.join("apt.conf"))
+        Tool::new(program, &self.stop).env("APT_CONFIG", self.home.join("apt.conf"))
     }
 
     /// Its own settings: nothing of the host's state is read, nothing of it written.

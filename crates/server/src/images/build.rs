@@ -9,12 +9,13 @@ use super::{
     packages::{self, Planned},
     recipe::Recipe,
     shelf::{self, Shelf},
+    stop::Stop,
     tool::{self, CHANGED, Tool},
 };
 use crate::world::now;
 use sha2::{Digest, Sha256};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -34,10 +35,15 @@ const TREE: &str = "mode=755,size=3g";
 const SHORT: usize = 12;
 
 /// Makes a version, telling what is going on.
-pub(super) fn run(shelf: &Shelf, recipe: &'static Recipe, say: &dyn Fn(&str)) -> Result<Manifest, Error> {
+pub(super) fn run(
+    shelf: &Shelf,
+    recipe: &'static Recipe,
+    stop: &Stop,
+    say: &dyn Fn(&str),
+) -> Result<Manifest, Error> {
     tool::check()?;
-    let work = Work::new(shelf)?;
-    let apt = Apt::prepare(work.path("apt"), recipe)?;
+    let work = Work::new(shelf, stop)?;
+    let apt = Apt::prepare(work.path("apt"), recipe, stop)?;
     say("fetches the lists of packages");
     apt.update(&|_| ())?;
     let planned = apt.plan()?;
@@ -53,16 +59,27 @@ pub(super) fn run(shelf: &Shelf, recipe: &'static Recipe, say: &dyn Fn(&str)) ->
     say("packs the root file system");
     tidy(&work.path("root"), recipe)?;
     squash(&work)?;
-    let manifest = manifest(&work, recipe, release, packages)?;
+    stop.check()?;
+    let mut manifest = manifest(&work, recipe, release, packages)?;
+    manifest.security = secured(&planned, &manifest.packages);
+    // The last moment: from here on there is a version.
+    stop.check()?;
     shelf.place(&work.path("out"), &manifest)?;
     Ok(manifest)
+}
+
+/// Those packages whose version here is in a source of security updates.
+fn secured(planned: &[Planned], packages: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let here = |planned: &&Planned| packages.get(&planned.name) == Some(&planned.version);
+    planned.iter().filter(|planned| planned.security).filter(here).map(|p| p.name.clone()).collect()
 }
 
 /// How a rebuilt image would be: everything that would be installed now.
 pub(super) fn plan(shelf: &Shelf, recipe: &'static Recipe) -> Result<Vec<Planned>, Error> {
     tool::check()?;
-    let work = Work::new(shelf)?;
-    let apt = Apt::prepare(work.path("apt"), recipe)?;
+    let stop = Stop::default();
+    let work = Work::new(shelf, &stop)?;
+    let apt = Apt::prepare(work.path("apt"), recipe, &stop)?;
     apt.update(&|_| ())?;
     apt.plan()
 }
@@ -70,11 +87,12 @@ pub(super) fn plan(shelf: &Shelf, recipe: &'static Recipe) -> Result<Vec<Planned
 /// A directory that goes with its value, with what is mounted in it.
 struct Work {
     path: PathBuf,
+    stop: Stop,
 }
 
 impl Work {
-    fn new(shelf: &Shelf) -> Result<Self, Error> {
-        let work = Self { path: shelf.work()? };
+    fn new(shelf: &Shelf, stop: &Stop) -> Result<Self, Error> {
+        let work = Self { path: shelf.work()?, stop: stop.clone() };
         let found = nix::sys::statvfs::statvfs(&work.path)
             .map_err(io::Error::from)
             .map_err(Error::io("look at", &work.path))?;
@@ -84,6 +102,10 @@ impl Work {
 
     fn path(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    fn tool(&self, program: &str) -> Tool {
+        Tool::new(program, &self.stop)
     }
 
     /// Puts the tree into memory if there is plenty of it; the disk is as good, only slower.
@@ -117,7 +139,8 @@ fn available() -> u64 {
 
 fn install(work: &Work, apt: &Apt, recipe: &Recipe, say: &dyn Fn(&str)) -> Result<(), Error> {
     let excluded = recipe.unwanted.iter().map(|path| format!("--dpkgopt=path-exclude={path}"));
-    let mut tool = Tool::new("mmdebstrap")
+    let mut tool = work
+        .tool("mmdebstrap")
         .args(&["--mode=root", "--variant=essential", "--format=directory", "--dpkgopt=force-unsafe-io"])
         .arg(format!("--aptopt={}", apt.settings().display()))
         .args(&["--aptopt=Acquire::Languages \"none\"", "--aptopt=Dir::Etc::netrc \"/etc/apt/auth.conf\""])
@@ -142,7 +165,7 @@ fn packages(root: &Path) -> Result<BTreeMap<String, String>, Error> {
 fn boot_files(work: &Work, apt: &Apt, recipe: &Recipe, package: &Planned) -> Result<String, Error> {
     let file = apt.download(package, &work.path("download"))?;
     let tree = work.path("kernel");
-    Tool::new("dpkg-deb").arg("--extract").arg(file).arg(&tree).finish()?;
+    work.tool("dpkg-deb").arg("--extract").arg(file).arg(&tree).finish()?;
     let release = only(&tree.join("lib/modules"))?;
     unpack(work, &tree.join(format!("boot/vmlinuz-{release}")))?;
     let agent = teal_runtime::agent::PROGRAM;
@@ -166,7 +189,7 @@ fn unpack(work: &Work, file: &Path) -> Result<(), Error> {
     write(&packed, &bytes[range])?;
     let out = work.path("out").join(KERNEL);
     let to = File::create(&out).map_err(Error::io("make", &out))?;
-    Tool::new("lz4").args(&["--decompress", "--stdout"]).arg(&packed).into_file(to).finish()?;
+    work.tool("lz4").args(&["--decompress", "--stdout"]).arg(&packed).into_file(to).finish()?;
     let mut first = [0; 4];
     File::open(&out).and_then(|mut file| file.read_exact(&mut first)).map_err(Error::io("read", &out))?;
     if kernel::is_unpacked(&first) {
@@ -212,7 +235,7 @@ fn empty(directory: &Path) -> io::Result<()> {
 
 /// The same tree gives the same bytes: times are fixed, and the tool sorts names itself.
 fn squash(work: &Work) -> Result<(), Error> {
-    Tool::new("mksquashfs")
+    work.tool("mksquashfs")
         .arg(work.path("root"))
         .arg(work.path("out").join(ROOT))
         .args(&["-comp", "lz4", "-noappend", "-no-xattrs", "-no-progress", "-quiet"])
@@ -236,6 +259,7 @@ fn manifest(
         kernel,
         agent: agent(),
         packages,
+        security: BTreeSet::new(),
     })
 }
 
@@ -286,6 +310,18 @@ mod tests {
         let left = |path: &str| root.join(path).exists();
         assert!(!left("etc/apt") && !left("etc/resolv.conf") && !left("var/log/apt") && !left("tmp/x"));
         assert!(left("var/log") && left("tmp") && left("usr/bin/node"));
+    }
+
+    #[test]
+    fn what_came_for_security_is_noted_in_the_version_that_is_installed() {
+        let planned = |name: &str, version: &str, security| Planned {
+            name: name.into(),
+            version: version.into(),
+            security,
+        };
+        let all = [planned("a", "2", true), planned("b", "1", false), planned("c", "9", true)];
+        let has = [("a", "2"), ("b", "1"), ("c", "8")].map(|(n, v)| (n.to_owned(), v.to_owned())).into();
+        assert_eq!(secured(&all, &has), BTreeSet::from(["a".to_owned()]));
     }
 
     #[test]

@@ -6,25 +6,32 @@
 mod apt;
 mod build;
 mod cpio;
+#[cfg(test)]
+pub(crate) mod fake;
 mod initrd;
 mod kernel;
+mod maker;
 mod modules;
 mod packages;
 pub mod recipe;
 mod shelf;
 mod sources;
+mod stop;
 mod story;
 mod tool;
 
+use maker::{Debian, Maker};
 use shelf::Shelf;
 use std::{
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
-pub use story::Story;
+pub use stop::Stop;
+pub use story::{End, Story};
 use teal_core::image::{self, Change, Manifest};
 use teal_runtime::Image;
+use tokio::sync::{oneshot, watch};
 
 /// The image version of the host's own `/usr`: what instances run on where no image is configured.
 pub const HOST_IMAGE: &str = "host";
@@ -73,6 +80,12 @@ pub enum Error {
     /// One at a time.
     #[error("the image `{0}` is being built: wait until it is done")]
     Busy(String),
+    /// A user ended it.
+    #[error("{0} ended the build")]
+    Cancelled(String),
+    /// There is nothing to end.
+    #[error("no image is being built")]
+    Idle,
     /// No such version.
     #[error(
         "there is no image `{0}` here any more: deploy the commit again, on the image that is current (`teal image list`)"
@@ -115,7 +128,10 @@ pub struct Checked {
 pub struct Images {
     shelf: Shelf,
     configured: String,
+    maker: Arc<dyn Maker>,
     story: Arc<Mutex<Option<Story>>>,
+    /// How many builds ended: whoever waits for another image need not ask each second.
+    ended: watch::Sender<u64>,
 }
 
 impl Images {
@@ -125,7 +141,27 @@ impl Images {
     /// If the directory cannot be used.
     pub fn open(data: &Path, configured: &str) -> Result<Self, Error> {
         let shelf = Shelf::open(data.join("images"))?;
-        Ok(Self { shelf, configured: configured.to_owned(), story: Arc::default() })
+        let (configured, maker, ended) = (configured.to_owned(), Arc::new(Debian), watch::Sender::new(0));
+        Ok(Self { shelf, configured, maker, story: Arc::default(), ended })
+    }
+
+    /// The same images, made by somebody else.
+    #[cfg(test)]
+    pub(crate) fn made_by(mut self, maker: Arc<fake::Maker>) -> Self {
+        self.maker = maker;
+        self
+    }
+
+    /// The image that is configured; `None`: the host's own system.
+    #[must_use]
+    pub fn configured(&self) -> Option<&str> {
+        (self.configured != HOST_IMAGE).then_some(self.configured.as_str())
+    }
+
+    /// Changes with the end of each build.
+    #[must_use]
+    pub fn ended(&self) -> watch::Receiver<u64> {
+        self.ended.subscribe()
     }
 
     /// Every version, the newest first.
@@ -174,13 +210,14 @@ impl Images {
         Ok(Some(Image { directory: self.shelf.home(version), version: manifest.version }))
     }
 
-    /// How one version differs from another.
+    /// How one version differs from another; what is for security first.
     ///
     /// # Errors
     /// If one of them is not here.
     pub fn diff(&self, from: &str, to: &str) -> Result<Vec<Change>, Error> {
         let (from, to) = (self.get(from)?, self.get(to)?);
-        Ok(image::changes(&from.manifest.packages, &to.manifest.packages))
+        let (from, to) = (from.manifest, to.manifest);
+        Ok(image::changes_with(&from.packages, &to.packages, |name| to.security.contains(name)))
     }
 
     /// Asks the host's apt how a rebuilt image would differ from the newest one. Blocks for seconds.
@@ -190,14 +227,30 @@ impl Images {
     pub fn check(&self, name: &str) -> Result<Checked, Error> {
         let recipe = named(name)?;
         let newest = self.newest(name)?;
-        let planned = build::plan(&self.shelf, recipe)?;
+        let planned = self.maker.plan(&self.shelf, recipe)?;
         let none = std::collections::BTreeMap::new();
         let has = newest.as_ref().map_or(&none, |manifest| &manifest.packages);
         Ok(Checked {
             changes: packages::compare(has, &planned),
-            agent: newest.as_ref().is_some_and(|manifest| manifest.agent != build::agent()),
+            agent: newest.as_ref().is_some_and(|manifest| manifest.agent != self.maker.agent()),
             version: newest.map(|manifest| manifest.version),
         })
+    }
+
+    /// The same, for whoever must not block.
+    ///
+    /// # Errors
+    /// See [`Self::check`].
+    pub async fn checked(&self, name: &str) -> Result<Checked, Error> {
+        let (answer, asked) = oneshot::channel();
+        let (images, name) = (self.clone(), name.to_owned());
+        // Programs end with the thread that starts them: one of its own, not one of many tasks.
+        let check = move || drop(answer.send(images.check(&name)));
+        let started = std::thread::Builder::new().name("image".to_owned()).spawn(check);
+        started.map_err(|error| Error::Invalid(format!("apt cannot be asked: {error}")))?;
+        asked
+            .await
+            .map_err(|_| Error::Invalid("apt cannot be asked: the server's log says why".to_owned()))?
     }
 
     /// Begins to build an image, unless it is being built already; [`Self::story`] tells how far it is.
@@ -210,11 +263,13 @@ impl Images {
         if let Some(other) = story.as_ref().filter(|story| story.end.is_none()) {
             return if other.name == name { Ok(()) } else { Err(Error::Busy(other.name.clone())) };
         }
-        tool::check()?;
-        *story = Some(Story::begin(name));
+        self.maker.ready()?;
+        let begun = Story::begin(name);
+        let stop = begun.stop.clone();
+        *story = Some(begun);
         drop(story);
         let images = self.clone();
-        let run = move || images.finish(recipe);
+        let run = move || images.finish(recipe, &stop);
         let started = std::thread::Builder::new().name("image".to_owned()).spawn(run);
         started.map(drop).map_err(|error| {
             *self.lock() = None;
@@ -222,27 +277,45 @@ impl Images {
         })
     }
 
-    fn finish(&self, recipe: &'static recipe::Recipe) {
+    /// Ends the build that goes on. What it made is gone once [`Self::story`] says that it has ended.
+    ///
+    /// # Errors
+    /// If none goes on.
+    pub fn cancel(&self, by: &str) -> Result<(), Error> {
+        let stop = match self.lock().as_mut().filter(|story| story.end.is_none()) {
+            Some(story) => {
+                story.say(&format!("{by} ends the build"));
+                story.stop.clone()
+            }
+            None => return Err(Error::Idle),
+        };
+        stop.stop(by);
+        Ok(())
+    }
+
+    fn finish(&self, recipe: &'static recipe::Recipe, stop: &Stop) {
         let say = |line: &str| {
             if let Some(story) = self.lock().as_mut() {
                 story.say(line);
             }
         };
         // A panic in here must not leave a build that never ends.
-        let built =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| build::run(&self.shelf, recipe, &say)));
-        let end = match built {
-            Ok(Ok(manifest)) => Ok(manifest.version),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the build broke off; the server's log says where".to_owned()),
+        let run = || self.maker.make(&self.shelf, recipe, stop, &say);
+        let end = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+            Ok(Ok(manifest)) => End::Built(manifest.version),
+            Ok(Err(Error::Cancelled(by))) => End::Cancelled(by),
+            Ok(Err(error)) => End::Failed(error.to_string()),
+            Err(_) => End::Failed("the build broke off; the server's log says where".to_owned()),
         };
         match &end {
-            Ok(version) => tracing::info!(version, "image built"),
-            Err(why) => tracing::warn!(image = recipe.name, why, "image not built"),
+            End::Built(version) => tracing::info!(version, "image built"),
+            End::Cancelled(by) => tracing::info!(image = recipe.name, by, "the build of an image was ended"),
+            End::Failed(why) => tracing::warn!(image = recipe.name, why, "image not built"),
         }
         if let Some(story) = self.lock().as_mut() {
             story.end = Some(end);
         }
+        self.ended.send_modify(|count| *count += 1);
     }
 
     /// What is told of the build that goes on, or of the last one of this server.
@@ -260,7 +333,8 @@ impl Images {
         self.shelf.remove(version)
     }
 
-    fn newest(&self, name: &str) -> Result<Option<Manifest>, Error> {
+    /// The newest version of an image.
+    pub(crate) fn newest(&self, name: &str) -> Result<Option<Manifest>, Error> {
         Ok(self.shelf.list()?.into_iter().find(|manifest| manifest.name == name))
     }
 
@@ -272,10 +346,10 @@ impl Images {
 /// Builds an image into a directory, without a server, and answers it. Blocks for about a minute.
 ///
 /// # Errors
-/// Why it could not be built; nothing is left then.
-pub fn build_into(directory: &Path, name: &str, say: &dyn Fn(&str)) -> Result<Manifest, Error> {
+/// Why it could not be built, or that it was stopped; nothing is left then.
+pub fn build_into(directory: &Path, name: &str, stop: &Stop, say: &dyn Fn(&str)) -> Result<Manifest, Error> {
     let directory = std::path::absolute(directory).map_err(Error::io("find", directory))?;
-    build::run(&Shelf::open(directory)?, named(name)?, say)
+    Debian.make(&Shelf::open(directory)?, named(name)?, stop, say)
 }
 
 fn named(name: &str) -> Result<&'static recipe::Recipe, Error> {
@@ -302,6 +376,7 @@ mod tests {
             kernel,
             agent,
             packages,
+            security: [].into(),
         };
         let work = images.shelf.work().expect("made");
         images.shelf.place(&work, &manifest).expect("placed");
@@ -347,5 +422,49 @@ mod tests {
         assert_eq!(images.story().expect("told").lines, ["half way"]);
         *images.lock() = Some(Story::begin("other"));
         assert!(images.begin("debian-12").is_err_and(|error| error.to_string().contains("`other`")));
+    }
+
+    #[test]
+    fn what_was_for_security_is_told_of_two_versions() {
+        let data = tempfile::tempdir().expect("a directory");
+        let images = Images::open(data.path(), "debian-12").expect("opened");
+        put(&images, "debian-12-a", "debian-12", 1);
+        let mut manifest = images.get("debian-12-a").expect("there").manifest;
+        manifest.version = "debian-12-b".into();
+        manifest.packages = [("attr", "1"), ("libc6", "2")].map(|(n, v)| (n.into(), v.into())).into();
+        manifest.security = ["libc6".to_owned()].into();
+        images.shelf.place(&images.shelf.work().expect("made"), &manifest).expect("placed");
+        let told = |from, to| {
+            let changes = images.diff(from, to).expect("both there");
+            changes.into_iter().map(|c| (c.package, c.security)).collect::<Vec<_>>()
+        };
+        assert_eq!(told("debian-12-a", "debian-12-b"), [("libc6".into(), true), ("attr".into(), false)]);
+        assert!(told("debian-12-b", "debian-12-a").iter().all(|(_, security)| !security));
+    }
+
+    #[test]
+    fn a_build_is_ended_by_a_user_and_leaves_nothing() {
+        let data = tempfile::tempdir().expect("a directory");
+        let maker = fake::Maker::new();
+        let images = Images::open(data.path(), "debian-12").expect("opened").made_by(maker.clone());
+        assert!(matches!(images.cancel("ada"), Err(Error::Idle)));
+        maker.behave(fake::Way::Hangs);
+        let mut ended = images.ended();
+        images.begin("debian-12").expect("begun");
+        maker.wait_for_work();
+        images.cancel("ada").expect("goes on");
+        while images.story().is_some_and(|story| story.end.is_none()) {
+            std::thread::yield_now();
+        }
+        let story = images.story().expect("told");
+        assert_eq!(story.end, Some(End::Cancelled("ada".into())));
+        assert_eq!(std::fs::read_dir(data.path().join("images")).expect("read").count(), 0);
+        maker.behave(fake::Way::Builds);
+        images.begin("debian-12").expect("another may begin");
+        while images.story().is_some_and(|story| story.end.is_none()) {
+            std::thread::yield_now();
+        }
+        assert_eq!(images.list().expect("listed").len(), 1);
+        assert!(ended.has_changed().expect("open") && *ended.borrow_and_update() >= 1);
     }
 }

@@ -51,11 +51,7 @@ fn entry(paragraph: &str) -> Option<(String, String)> {
 pub(super) fn compare(has: &BTreeMap<String, String>, would: &[Planned]) -> Vec<Change> {
     let new = would.iter().map(|p| (p.name.clone(), p.version.clone())).collect();
     let security = |name: &str| would.iter().any(|p| p.name == name && p.security);
-    let mut changes = image::changes(has, &new);
-    for change in &mut changes {
-        change.security = change.to.is_some() && security(&change.package);
-    }
-    changes
+    image::changes_with(has, &new, security)
 }
 
 #[cfg(test)]

@@ -158,6 +158,7 @@ mod tests {
             kernel: "6.1".into(),
             agent: "00".into(),
             packages: [("libc6".to_owned(), "2.36".to_owned())].into(),
+            security: [].into(),
         }
     }
 

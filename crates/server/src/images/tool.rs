@@ -1,7 +1,7 @@
 //! Runs the distribution's programs for a build: by their full names' directories, with a deadline, line by line, and never longer than this
 //! process lives. A program that fails says its last lines; what it says goes through here, so that no password of a mirror is shown.
 
-use super::Error;
+use super::{Error, stop::Stop};
 use crate::log::harmless;
 use std::{
     collections::VecDeque,
@@ -52,13 +52,14 @@ pub(super) fn check() -> Result<(), Error> {
 pub(super) struct Tool {
     name: String,
     command: Command,
+    stop: Stop,
 }
 
 impl Tool {
     /// The program runs in namespaces of its own: it ends, with all that it started, when this process does.
     ///
-    /// The signal comes with the end of the *thread* that starts it: a build has one of its own.
-    pub(super) fn new(program: &str) -> Self {
+    /// The signal comes with the end of the *thread* that starts it: a build has one of its own. Whoever stops the build ends it, too.
+    pub(super) fn new(program: &str, stop: &Stop) -> Self {
         let mut command = Command::new("setpriv");
         command.args([
             "--pdeathsig",
@@ -72,7 +73,7 @@ impl Tool {
         command.args(["timeout", "--signal=KILL", DEADLINE, program]);
         command.env("PATH", PATH).env("LC_ALL", "C").env("DEBIAN_FRONTEND", "noninteractive");
         command.env_remove("SOURCE_DATE_EPOCH").env_remove("APT_CONFIG").stdin(Stdio::null());
-        Self { name: program.to_owned(), command }
+        Self { name: program.to_owned(), command, stop: stop.clone() }
     }
 
     /// One more argument.
@@ -109,11 +110,12 @@ impl Tool {
     pub(super) fn run(mut self, say: &dyn Fn(&str)) -> Result<(), Error> {
         let (lines, writer) = std::io::pipe().map_err(|e| self.unstartable(e))?;
         let other = writer.try_clone().map_err(|e| self.unstartable(e))?;
-        let mut child = self.command.stdout(writer).stderr(other).spawn().map_err(|e| self.unstartable(e))?;
+        let started = self.stop.spawn(self.command.stdout(writer).stderr(other));
+        let mut child = started.map_err(|e| self.unstartable(e))?;
         // The command holds the pipe's other end, too: without this the lines would never end.
         self.command.stdout(Stdio::null()).stderr(Stdio::null());
         let last = follow(lines, say);
-        let status = child.wait().map_err(|e| self.unstartable(e))?;
+        let status = self.stop.wait(&mut child).map_err(|e| self.unstartable(e))?;
         if status.success() { Ok(()) } else { Err(self.failed(status.code(), last)) }
     }
 
@@ -125,17 +127,15 @@ impl Tool {
 
     /// Runs it to its end, whatever it writes.
     pub(super) fn finish(mut self) -> Result<(), Error> {
-        let child = self.command.stderr(Stdio::piped()).spawn().map_err(|e| self.unstartable(e))?;
-        let output = child.wait_with_output().map_err(|e| self.unstartable(e))?;
-        if output.status.success() {
-            Ok(())
-        } else {
-            Err(self.failed(output.status.code(), words(&output.stderr)))
-        }
+        let started = self.stop.spawn(self.command.stderr(Stdio::piped()));
+        let mut child = started.map_err(|e| self.unstartable(e))?;
+        let last = child.stderr.take().map(|from| follow(from, &|_| ())).unwrap_or_default();
+        let status = self.stop.wait(&mut child).map_err(|e| self.unstartable(e))?;
+        if status.success() { Ok(()) } else { Err(self.failed(status.code(), last)) }
     }
 
     fn bytes(mut self) -> Result<Vec<u8>, Error> {
-        let spawned = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let spawned = self.stop.spawn(self.command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let mut child = spawned.map_err(|e| self.unstartable(e))?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let last = std::thread::spawn(move || err.map(|err| follow(err, &|_| ())).unwrap_or_default());
@@ -143,22 +143,26 @@ impl Tool {
         if let Some(out) = out {
             out.take(MAX_ANSWER).read_to_end(&mut bytes).map_err(|e| self.unstartable(e))?;
         }
-        let status = child.wait().map_err(|e| self.unstartable(e))?;
+        let status = self.stop.wait(&mut child).map_err(|e| self.unstartable(e))?;
         let last = last.join().unwrap_or_default();
         if status.success() { Ok(bytes) } else { Err(self.failed(status.code(), last)) }
     }
 
     fn unstartable(&self, source: std::io::Error) -> Error {
-        Error::Tool { name: self.name.clone(), why: source.to_string() }
+        self.stop.check().err().unwrap_or_else(|| self.tool(source.to_string()))
+    }
+
+    fn tool(&self, why: String) -> Error {
+        Error::Tool { name: self.name.clone(), why }
     }
 
     fn failed(&self, code: Option<i32>, last: VecDeque<String>) -> Error {
+        if let Err(cancelled) = self.stop.check() {
+            return cancelled;
+        }
         let how = code.map_or_else(|| "was ended".to_owned(), |code| format!("ended with {code}"));
         let said = Vec::from(last).join("; ");
-        Error::Tool {
-            name: self.name.clone(),
-            why: if said.is_empty() { how } else { format!("{how}: {said}") },
-        }
+        self.tool(if said.is_empty() { how } else { format!("{how}: {said}") })
     }
 }
 
@@ -182,10 +186,6 @@ fn follow(from: impl Read, say: &dyn Fn(&str)) -> VecDeque<String> {
             last.pop_front();
         }
     }
-}
-
-fn words(bytes: &[u8]) -> VecDeque<String> {
-    follow(bytes, &|_| ())
 }
 
 /// A line as anybody may read it: harmless to a terminal, without the password in a mirror's address.
@@ -227,11 +227,17 @@ mod tests {
         }
         let said = Mutex::new(Vec::new());
         let say = |line: &str| said.lock().expect("whole").push(line.to_owned());
-        let failed = Tool::new("sh").args(&["-c", "echo one; echo two >&2; exit 3"]).run(&say);
+        let failed =
+            Tool::new("sh", &Stop::default()).args(&["-c", "echo one; echo two >&2; exit 3"]).run(&say);
         assert_eq!(failed.expect_err("fails").to_string(), "`sh` ended with 3: one; two");
         assert_eq!(*said.lock().expect("whole"), ["one", "two"]);
         assert_eq!(
-            Tool::new("sh").args(&["-c", "echo $$; echo no >&2"]).answer().expect("runs").lines().count(),
+            Tool::new("sh", &Stop::default())
+                .args(&["-c", "echo $$; echo no >&2"])
+                .answer()
+                .expect("runs")
+                .lines()
+                .count(),
             1
         );
     }
@@ -246,7 +252,7 @@ mod tests {
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("made");
         let (end, told) = std::sync::mpsc::channel::<()>();
         let starter = std::thread::spawn(move || {
-            let mut tool = Tool::new("sh")
+            let mut tool = Tool::new("sh", &Stop::default())
                 .args(&["-c", "(exec sleep 1000 > \"$0\") & exec sleep 1000 > \"$0\""])
                 .arg(&fifo);
             let child = tool.command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
@@ -260,5 +266,23 @@ mod tests {
         let mut rest = Vec::new();
         reader.read_to_end(&mut rest).expect("the last writer is gone");
         assert!(!child.wait().expect("ends").success());
+    }
+
+    #[test]
+    fn a_stopped_build_ends_its_program_with_all_that_it_started() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let (stop, said) = (Stop::default(), Mutex::new(Vec::new()));
+        // The child of the child is what is told of: it holds the pipe, so its end is what `run` waits for.
+        let say = |line: &str| {
+            said.lock().expect("whole").push(line.to_owned());
+            stop.stop("ada");
+        };
+        let ended = Tool::new("sh", &stop).args(&["-c", "(sleep 1000) & echo on; sleep 1000"]).run(&say);
+        assert_eq!(ended.expect_err("ended").to_string(), "ada ended the build");
+        assert_eq!(*said.lock().expect("whole"), ["on"]);
+        let next = Tool::new("true", &stop).answer();
+        assert!(matches!(next, Err(Error::Cancelled(by)) if by == "ada"), "nothing else begins");
     }
 }

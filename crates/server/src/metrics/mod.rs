@@ -3,10 +3,12 @@
 //! An environment's series carry what never changes of it (app, environment, colour); what it is for at present is in `teal_environment_info`, so that a switch
 //! breaks no series. No name, label or value holds a secret.
 
+mod maintenance;
 mod page;
 mod platform;
 mod router;
 
+pub(crate) use maintenance::Maintenance;
 pub(crate) use page::Page;
 pub(crate) use platform::role;
 
@@ -27,6 +29,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) router: Option<&'a Metrics>,
     /// The generation of the router's table.
     pub(crate) generation: Option<u64>,
+    /// The image, and how apps are moved to it.
+    pub(crate) maintenance: &'a Maintenance,
 }
 
 /// Whose an environment is: the labels of its series.
@@ -40,6 +44,7 @@ pub(crate) struct Whose {
 pub(crate) fn render(facts: &Facts<'_>) -> String {
     let mut page = Page::default();
     platform::write(&mut page, facts);
+    maintenance::write(&mut page, facts);
     if let Some(metrics) = facts.router {
         router::edge(&mut page, metrics);
         router::environments(&mut page, metrics, &owners(facts.apps));

@@ -1,12 +1,17 @@
 //! Pages are read by a parser that is stricter than Prometheus's: what it takes, `promtool check metrics` takes.
 
-use super::{Facts, Page, page::Kind, render};
+use super::{Facts, Maintenance, Page, page::Kind, render};
 use std::collections::{BTreeMap, BTreeSet};
 use teal_core::{
     deploy::{App, Rows},
     histogram::Histogram,
     metrics::{Edge, Metrics, Served},
     time::Time,
+    upkeep::{
+        Apps, Member, New, Progress, Rollout, State,
+        patch::{Found, Patch},
+        start,
+    },
 };
 
 /// A page, read: samples by name and labels.
@@ -165,7 +170,14 @@ fn counted() -> Metrics {
 fn every_series_of_a_router_and_a_platform_can_be_read() {
     let (apps, metrics) = ([shop()], counted());
     let ends = [("ok".to_owned(), 7), ("failed".to_owned(), 2)].into();
-    let facts = Facts { apps: &apps, ends: &ends, router: Some(&metrics), generation: Some(17) };
+    let maintenance = maintenance();
+    let facts = Facts {
+        apps: &apps,
+        ends: &ends,
+        router: Some(&metrics),
+        generation: Some(17),
+        maintenance: &maintenance,
+    };
     let read = Read::of(&render(&facts));
     let whose = [("app", "shop"), ("environment", "e-1"), ("colour", "green")];
     let with = |label, value| read_with(&read, &whose, label, value);
@@ -185,7 +197,48 @@ fn every_series_of_a_router_and_a_platform_can_be_read() {
     assert_eq!(read.get("teal_deployments_ended", &[("outcome", "failed")]), Some(2.0));
     assert_eq!(read.get("teal_router_start_time_seconds", &[]), Some(1.5));
     assert_eq!(read.get("teal_router_unrouted_requests_total", &[("reason", "refused")]), Some(2.0));
+    for (progress, count) in [("waiting", 1.0), ("failed", 1.0), ("moved", 0.0)] {
+        assert_eq!(read.get("teal_rollout_apps", &[("progress", progress)]), Some(count), "{progress}");
+    }
+    for (name, value) in [
+        ("teal_apps_behind", 1.0),
+        ("teal_rollout_halted", 1.0),
+        ("teal_rollout_running", 0.0),
+        ("teal_image_looked_at_seconds", 9.0),
+        ("teal_image_failures", 2.0),
+        ("teal_image_security_updates", 3.0),
+    ] {
+        assert_eq!(read.get(name, &[]), Some(value), "{name}");
+    }
     assert!(!render(&facts).contains("e-gone"), "nobody knows whose it was");
+}
+
+/// A rollout that halted, and an image that lacks updates.
+fn maintenance() -> Maintenance {
+    let member = |app: &str, progress| Member {
+        app: app.parse().expect("legal"),
+        name: app.into(),
+        from: "one".into(),
+        progress,
+    };
+    let new = New {
+        id: "m-1".parse().expect("legal"),
+        image: "two".into(),
+        author: None,
+        at_once: false,
+        only: None,
+        seed: 1,
+        now: Time(1),
+    };
+    let failed = Progress::Failed { deployment: "d-1".parse().expect("legal") };
+    let rollout = Rollout {
+        state: State::Halted { why: "too many".into() },
+        apps: vec![member("a-1", Progress::Waiting), member("a-2", failed)],
+        ..start(new, &Apps::new(), |_| Vec::new())
+    };
+    let found = Found::Differs { version: "one".into(), packages: 7, security: 3, agent: false, failures: 2 };
+    let patch = Patch { image: "debian-12".into(), at: Time(9_999), found };
+    Maintenance { image: "two".into(), rollout: Some(rollout), patch: Some(patch) }
 }
 
 fn read_with(read: &Read, whose: &[(&str, &str)], label: &str, value: &str) -> Option<f64> {
@@ -194,8 +247,9 @@ fn read_with(read: &Read, whose: &[(&str, &str)], label: &str, value: &str) -> O
 
 #[test]
 fn without_a_router_the_platform_still_tells_its_own() {
-    let read =
-        Read::of(&render(&Facts { apps: &[], ends: &BTreeMap::new(), router: None, generation: None }));
+    let (ends, maintenance) = (BTreeMap::new(), Maintenance::default());
+    let facts = Facts { apps: &[], ends: &ends, router: None, generation: None, maintenance: &maintenance };
+    let read = Read::of(&render(&facts));
     assert_eq!((read.get("teal_router_up", &[]), read.get("teal_apps", &[])), (Some(0.0), Some(0.0)));
 }
 

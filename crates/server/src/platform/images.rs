@@ -2,7 +2,7 @@
 
 use super::{Error, Platform, Principal, Result};
 use crate::{
-    images::{self, HOST_IMAGE, Images, Shelved, Story},
+    images::{self, End, HOST_IMAGE, Images, Shelved, Story},
     log::rfc3339,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,13 +16,16 @@ use teal_core::{
 };
 
 /// The apps that have something on each version, by name.
-type Users = BTreeMap<String, BTreeSet<String>>;
+pub(crate) type Users = BTreeMap<String, BTreeSet<String>>;
 
 impl From<images::Error> for Error {
     fn from(error: images::Error) -> Self {
         let message = error.to_string();
         match error {
             images::Error::Absent(_) => Self::NotFound(message),
+            images::Error::Idle => {
+                Self::Refused { message, hint: Some("`teal image list` shows what is here".into()) }
+            }
             images::Error::NoRecipe(..) => Self::Invalid { message, hint: None },
             images::Error::Io { .. } | images::Error::Invalid(_) => {
                 tracing::error!(error = message, "images failed");
@@ -63,6 +66,27 @@ impl Platform {
             detail: if ok { format!("new deployments run on {current}") } else { missing() },
             remedy: (!ok).then(|| format!("build it: `teal image build {configured}`")),
         })
+    }
+
+    /// Whether the image is kept patched; nothing where none is configured.
+    ///
+    /// # Errors
+    /// If the store cannot be read.
+    pub(crate) async fn patch_finding(&self) -> Result<Option<FindingView>> {
+        if self.images().configured().is_none() {
+            return Ok(None);
+        }
+        let check = self.maintenance().await?.check;
+        let ok = check.state != "failed";
+        let remedy = match (check.every.as_str(), ok) {
+            (_, false) => Some("`teal image check` asks apt now; it is tried again by itself".to_owned()),
+            ("off", true) => {
+                Some("set `[maintenance] check = \"daily\"`, or build it yourself now and then".to_owned())
+            }
+            _ => None,
+        };
+        let detail = format!("{}: {}", check.every, check.detail);
+        Ok(Some(FindingView { name: "patches".into(), ok, detail, remedy }))
     }
 
     /// All versions, the newest first.
@@ -130,6 +154,16 @@ impl Platform {
         self.image_build(0)
     }
 
+    /// Ends the build that goes on. What it made is gone once its state says that it was cancelled.
+    ///
+    /// # Errors
+    /// If none goes on.
+    pub fn cancel_image_build(&self, who: &Principal) -> Result<ImageBuildView> {
+        self.images().cancel(&who.user)?;
+        tracing::info!(by = who.user, "the build of an image is ended");
+        self.image_build(0)
+    }
+
     /// The build that goes on or was the last one, with what it said after line `after`.
     ///
     /// # Errors
@@ -146,9 +180,7 @@ impl Platform {
     /// # Errors
     /// If there is no recipe for it, or apt cannot be asked.
     pub async fn check_image(&self, name: &str) -> Result<ImageCheckView> {
-        let (images, asked) = (self.images().clone(), name.to_owned());
-        // Programs end with the thread that starts them: one of its own, not one of many tasks.
-        let checked = on_own_thread(move || images.check(&asked)).await?;
+        let checked = self.images().checked(name).await?;
         Ok(ImageCheckView {
             name: name.to_owned(),
             differs: checked.version.is_none() || checked.agent || !checked.changes.is_empty(),
@@ -180,7 +212,7 @@ impl Platform {
 }
 
 /// Who has environments or attempts on which version.
-fn users(all: &[Rows]) -> Users {
+pub(crate) fn users(all: &[Rows]) -> Users {
     let mut users = Users::new();
     for rows in all {
         let environments = rows.environments.iter().map(|environment| &environment.image);
@@ -197,8 +229,9 @@ fn build_view(story: Story, after: u64) -> ImageBuildView {
     let said = story.lines.len() as u64;
     let (state, version, failure) = match story.end {
         None => ("building", None, None),
-        Some(Ok(version)) => ("built", Some(version), None),
-        Some(Err(why)) => ("failed", None, Some(why)),
+        Some(End::Built(version)) => ("built", Some(version), None),
+        Some(End::Failed(why)) => ("failed", None, Some(why)),
+        Some(End::Cancelled(by)) => ("cancelled", None, Some(format!("{by} ended the build"))),
     };
     ImageBuildView {
         name: story.name,
@@ -218,27 +251,17 @@ async fn blocking<T: Send + 'static>(
     Ok(done.map_err(|_| Error::Internal("the work on images was lost".into()))??)
 }
 
-async fn on_own_thread<T: Send + 'static>(
-    work: impl FnOnce() -> std::result::Result<T, images::Error> + Send + 'static,
-) -> Result<T> {
-    let (answer, asked) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new().name("image".into()).spawn(move || drop(answer.send(work())));
-    thread.map_err(|error| Error::Internal(error.to_string()))?;
-    Ok(asked.await.map_err(|_| Error::Internal("the work on images was lost".into()))??)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use teal_core::time::Time;
 
     #[test]
     fn a_build_is_told_from_where_its_reader_is() {
-        let story = |end| Story {
-            name: "debian-12".into(),
-            began: Time(0),
-            lines: vec!["one".into(), "two".into()],
-            end,
+        let story = |end| {
+            let mut story = Story::begin("debian-12");
+            story.lines = vec!["one".into(), "two".into()];
+            story.end = end;
+            story
         };
         let view = build_view(story(None), 1);
         assert_eq!(
@@ -246,7 +269,12 @@ mod tests {
             ("building", 2, &["two".to_owned()][..])
         );
         assert_eq!(build_view(story(None), 9).lines, [""; 0]);
-        assert_eq!(build_view(story(Some(Ok("v".into()))), 2).version.as_deref(), Some("v"));
-        assert_eq!(build_view(story(Some(Err("why".into()))), 2).failure.as_deref(), Some("why"));
+        assert_eq!(build_view(story(Some(End::Built("v".into()))), 2).version.as_deref(), Some("v"));
+        let cancelled = build_view(story(Some(End::Cancelled("ada".into()))), 0);
+        assert_eq!(
+            (cancelled.state.as_str(), cancelled.failure.as_deref()),
+            ("cancelled", Some("ada ended the build"))
+        );
+        assert_eq!(build_view(story(Some(End::Failed("why".into()))), 2).failure.as_deref(), Some("why"));
     }
 }

@@ -56,11 +56,13 @@ impl Platform {
         let told =
             told.inspect_err(|error| tracing::debug!(%error, "the router does not tell what it counts"));
         let (apps, ends) = (self.store().census().await?, self.store().ends().await?);
+        let maintenance = self.inner.upkeep.counted().await?;
         let facts = Facts {
             apps: &apps,
             ends: &ends,
             router: told.as_ref().ok().map(|(metrics, _)| metrics),
             generation: told.as_ref().ok().map(|(_, generation)| *generation),
+            maintenance: &maintenance,
         };
         Ok(metrics::render(&facts))
     }

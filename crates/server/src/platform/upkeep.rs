@@ -28,7 +28,7 @@ impl From<upkeep::Error> for Error {
 }
 
 impl Platform {
-    /// The keeper of rollouts. Wake it when there is another image.
+    /// The keeper of rollouts and of the images that they move to.
     #[must_use]
     pub fn upkeep(&self) -> &Upkeep {
         &self.inner.upkeep

@@ -27,7 +27,16 @@ pub(super) fn note(images: &Images, from: &str, to: &str) -> String {
         0 => named.join(", "),
         more => format!("{} and {more} more", named.join(", ")),
     };
-    format!("image {from} → {to}: {what}")
+    format!("image {from} → {to}{}: {what}", for_security(&changes))
+}
+
+/// How many of these are for security, as a parenthesis; nothing where it is not known of any.
+pub(super) fn for_security(changes: &[Change]) -> String {
+    match changes.iter().filter(|change| change.security).count() {
+        0 => String::new(),
+        1 => " (1 security update)".to_owned(),
+        many => format!(" ({many} security updates)"),
+    }
 }
 
 /// `openssl 3.0.1 → 3.0.2`.
@@ -49,7 +58,7 @@ mod tests {
         time::Time,
     };
 
-    fn make(data: &Path, version: &str, packages: &[(&str, &str)]) {
+    fn make(data: &Path, version: &str, packages: &[(&str, &str)], security: &[&str]) {
         let manifest = Manifest {
             name: "debian-12".into(),
             version: version.into(),
@@ -58,6 +67,7 @@ mod tests {
             kernel: "6.1".into(),
             agent: "0".repeat(64),
             packages: packages.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            security: security.iter().map(|name| (*name).to_owned()).collect(),
         };
         let directory = data.join("images").join(version);
         fs::create_dir_all(&directory).expect("made");
@@ -69,14 +79,21 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let data = place.path();
         let images = Images::open(data, "debian-12").expect("opens");
-        make(data, "debian-12-1", &[("a", "1"), ("b", "1")]);
-        make(data, "debian-12-2", &[("a", "2"), ("c", "1")]);
+        make(data, "debian-12-1", &[("a", "1"), ("b", "1")], &[]);
+        make(data, "debian-12-2", &[("a", "2"), ("c", "1")], &[]);
         let short = note(&images, "debian-12-1", "debian-12-2");
         assert_eq!(short, "image debian-12-1 → debian-12-2: a 1 → 2, b is gone, c 1 is new");
         assert!(note(&images, "host", "debian-12-2").ends_with("which packages differ is not known"));
         let many: Vec<String> = (0..100).map(|n| format!("p{n:02}")).collect();
-        make(data, "debian-12-3", &many.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>());
+        make(
+            data,
+            "debian-12-3",
+            &many.iter().map(|name| (name.as_str(), "1")).collect::<Vec<_>>(),
+            &["p99", "p98"],
+        );
         let long = note(&images, "debian-12-2", "debian-12-3");
         assert!(long.ends_with("and 62 more") && long.contains("p00 1 is new"), "{long}");
+        let security = "image debian-12-2 → debian-12-3 (2 security updates): p98 1 is new (security), p99 1 is new (security), ";
+        assert!(long.starts_with(security), "what is for security is never cut off: {long}");
     }
 }

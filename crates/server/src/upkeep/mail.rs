@@ -1,6 +1,9 @@
 //! The mail that says that a rollout halted: one for each halt, queued in the transaction that halts it.
 
-use super::{Upkeep, images::told};
+use super::{
+    Upkeep,
+    images::{for_security, told},
+};
 use crate::{
     notify::compose::escape,
     start::ADMIN,
@@ -69,8 +72,13 @@ fn text(rollout: &Rollout, link: &str) -> String {
     );
     if !rollout.changes.is_empty() {
         let named: Vec<String> = rollout.changes.iter().take(NAMED).map(told).collect();
-        let _ =
-            writeln!(text, "\nThe image changes {} packages: {}.", rollout.changes.len(), named.join(", "));
+        let _ = writeln!(
+            text,
+            "\nThe image changes {} packages{}: {}.",
+            rollout.changes.len(),
+            for_security(&rollout.changes),
+            named.join(", ")
+        );
     }
     text.push_str("\nWhat now:\n\n  - Look at what failed; then go on with: teal maintenance resume\n");
     let _ = writeln!(

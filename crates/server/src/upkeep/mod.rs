@@ -6,6 +6,7 @@
 mod images;
 mod mail;
 mod orders;
+mod patch;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -53,7 +54,7 @@ impl Upkeep {
         Self { world, driver, turn: Arc::default(), wake: Arc::default() }
     }
 
-    /// Looks now: there may be another image.
+    /// Looks now: something may be other than at the last look.
     pub fn wake(&self) {
         self.wake.notify_one();
     }
@@ -61,6 +62,7 @@ impl Upkeep {
     /// Looks until the server ends. While nothing is open, only now and then, and when it is woken.
     pub async fn keep(self) {
         let mut changes = self.world.changes.subscribe();
+        let mut built = self.world.images.ended();
         loop {
             // What changed until here is looked at now.
             changes = changes.resubscribe();
@@ -76,6 +78,8 @@ impl Upkeep {
             };
             tokio::select! {
                 () = self.wake.notified() => {}
+                // There may be another image.
+                _ = built.changed() => {}
                 _ = changes.recv(), if open => {}
                 () = tokio::time::sleep(pause) => {}
             }

@@ -1,5 +1,6 @@
 //! Rollouts over a real store, a real driver, real builds of real commits; instances and the router are made up.
 
+mod patch;
 mod rig;
 mod router;
 
@@ -83,7 +84,7 @@ async fn twenty_apps_move_but_for_three_though_the_keeper_dies_at_every_point() 
             break;
         }
     }
-    assert!(deaths > 40, "{deaths}: it was killed too seldom to say anything");
+    assert!(deaths > 15, "{deaths}: it was killed too seldom to say anything");
     check_twenty(&rig, &apps, &before).await;
     // The same image again is no reason for anything, and neither is a look.
     rig.image("two", 2, &[("openssl", "3.0.2")]);

@@ -1,16 +1,22 @@
 //! What users see of maintenance, from its rows.
 
-use super::Upkeep;
-use crate::{log::rfc3339, store, world::now};
+use super::{
+    Upkeep,
+    patch::{self, Facts},
+};
+use crate::{log::rfc3339, metrics::Maintenance, store, world::now};
 use teal_core::{
-    api::{MaintenanceView, PackageView, PinView, RolloutAppView, RolloutView},
+    api::{MaintenanceView, PackageView, PatchView, PinView, RolloutAppView, RolloutView},
     image::Change,
     time::Time,
-    upkeep::{Member, Progress, Reason, Rollout, State},
+    upkeep::{
+        Member, Progress, Reason, Rollout, State,
+        patch::{Found, next_look},
+    },
 };
 
 impl Upkeep {
-    /// The image, the window, the newest rollout, the pins.
+    /// The image, the window, how it is patched, the newest rollout, the pins.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -31,11 +37,43 @@ impl Upkeep {
         Ok(MaintenanceView {
             window: window.to_string(),
             window_opens_at: opens.map(rfc3339),
+            check: self.patch_view(&self.patch_facts().await?, now),
             behind: u32::try_from(behind).unwrap_or(u32::MAX),
             rollout: newest.map(|rollout| rollout_view(rollout, opens)),
             image,
             pins,
         })
+    }
+
+    /// The same, as it is counted.
+    pub(crate) async fn counted(&self) -> Result<Maintenance, store::Error> {
+        let patch = self.patch_facts().await?.last;
+        let rollout = self.store().newest_rollout().await?;
+        Ok(Maintenance { image: self.current_image(), rollout, patch })
+    }
+
+    fn patch_view(&self, facts: &Facts, now: Time) -> PatchView {
+        let maintenance = &self.world.config.maintenance;
+        let (every, shelf) = (maintenance.check, facts.shelf());
+        let last = facts.last.as_ref().filter(|last| Some(last.image.as_str()) == shelf.image);
+        let (packages, security) = match last.map(|last| &last.found) {
+            Some(Found::Differs { packages, security, .. }) => (*packages, *security),
+            _ => (0, 0),
+        };
+        let state = match last {
+            _ if facts.is_building() => "building",
+            None => "never",
+            Some(last) => last.found.word(),
+        };
+        PatchView {
+            every: every.word().into(),
+            state: state.into(),
+            detail: patch::sentence(facts, rfc3339),
+            last_at: last.map(|last| rfc3339(last.at)),
+            next_at: next_look(every, last, &shelf, &maintenance.window, now).map(rfc3339),
+            packages,
+            security,
+        }
     }
 }
 
@@ -55,6 +93,7 @@ fn rollout_view(rollout: Rollout, opens: Option<Time>) -> RolloutView {
         moved: tally.moved,
         failed: tally.failed,
         left: tally.left,
+        security: security(&rollout.changes),
         changes: rollout.changes.into_iter().map(package).collect(),
         apps: rollout.apps.into_iter().map(member).collect(),
     }
@@ -70,6 +109,10 @@ fn why(rollout: &Rollout, opens: Option<Time>) -> Option<String> {
         State::Aborted { by } => Some(format!("ended by {by}")),
         State::Replaced { by } => Some(format!("the rollout {by} took its place")),
     }
+}
+
+fn security(changes: &[Change]) -> u32 {
+    u32::try_from(changes.iter().filter(|change| change.security).count()).unwrap_or(u32::MAX)
 }
 
 fn package(change: Change) -> PackageView {

@@ -4,6 +4,7 @@ use super::router;
 use crate::{
     config::Config,
     driver::Driver,
+    images::fake::Maker,
     platform::{Platform, Principal, Push, Way},
     secrets::Key,
     store::{QueuedMail, Store},
@@ -24,7 +25,7 @@ use teal_core::{
     api::{DeploymentView, MaintenanceView, NewApp},
     image::{MANIFEST, Manifest},
     time::Time,
-    upkeep::Rollout,
+    upkeep::{Rollout, patch::Every},
 };
 use teal_runtime::{
     any::Any,
@@ -38,6 +39,8 @@ pub(super) struct Rig {
     pub(super) platform: Platform,
     pub(super) store: Store,
     fake: Fake,
+    /// Who makes images, and what apt has.
+    pub(super) maker: Arc<Maker>,
     directory: tempfile::TempDir,
 }
 
@@ -52,6 +55,7 @@ impl Rig {
             ..Config::default()
         };
         config.maintenance.spread_s = 0;
+        config.maintenance.check = Every::Off;
         change(&mut config);
         let store =
             Store::open(&data.join("store"), Key::open(&data.join("key")).expect("a key")).expect("opens");
@@ -61,10 +65,12 @@ impl Rig {
         router::serve(&data);
         let program = std::env::current_exe().expect("a program");
         let open = crate::start::world(Arc::new(config), store.clone(), Any::Fake(fake.clone()), program);
-        let world = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(open))
+        let mut world = tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(open))
             .expect("a world");
+        let maker = Maker::new();
+        world.images = world.images.made_by(Arc::clone(&maker));
         let platform = Platform::new(world.clone(), Driver::new(world), Vec::new());
-        Self { platform, store, fake, directory }
+        Self { platform, store, fake, maker, directory }
     }
 
     pub(super) fn who() -> Principal {
@@ -85,6 +91,7 @@ impl Rig {
             kernel: "6.1".into(),
             agent: "0".repeat(64),
             packages: packages.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
+            security: [].into(),
         };
         let directory = self.directory.path().join("images").join(version);
         fs::create_dir_all(&directory).expect("made");
@@ -157,20 +164,12 @@ impl Rig {
 
     /// One look that is dropped at its nth point of waiting; whether it got through before.
     pub(super) async fn pass_until(&self, points: u32) -> bool {
-        let mut left = points;
-        let mut pass = pin!(self.platform.upkeep().pass());
-        poll_fn(|context| match pass.as_mut().poll(context) {
-            Poll::Ready(looked) => {
-                looked.expect("the store works");
-                Poll::Ready(true)
-            }
-            Poll::Pending if left == 0 => Poll::Ready(false),
-            Poll::Pending => {
-                left -= 1;
-                Poll::Pending
-            }
-        })
-        .await
+        dropped_at(points, self.platform.upkeep().pass()).await.is_some()
+    }
+
+    /// One look at the image that is dropped at its nth point of waiting; whether it got through before.
+    pub(super) async fn patch_until(&self, points: u32) -> bool {
+        dropped_at(points, self.platform.upkeep().patch()).await.is_some()
     }
 
     pub(super) async fn until(&self, wanted: impl Fn(&MaintenanceView) -> bool) -> MaintenanceView {
@@ -180,7 +179,7 @@ impl Rig {
         .await
     }
 
-    async fn wait<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
+    pub(super) async fn wait<T, F: Future<Output = Option<T>>>(&self, what: &str, look: impl Fn() -> F) -> T {
         let waited = tokio::time::timeout(PATIENCE, async {
             loop {
                 if let Some(found) = look().await {
@@ -194,6 +193,21 @@ impl Rig {
             Err(_) => panic!("never: {what}: {:#?}", self.platform.maintenance().await),
         }
     }
+}
+
+/// Polls a look until its nth point of waiting, and drops it there.
+async fn dropped_at<T>(points: u32, look: impl Future<Output = Result<T, crate::store::Error>>) -> Option<T> {
+    let mut left = points;
+    let mut look = pin!(look);
+    poll_fn(|context| match look.as_mut().poll(context) {
+        Poll::Ready(looked) => Poll::Ready(Some(looked.expect("the store works"))),
+        Poll::Pending if left == 0 => Poll::Ready(None),
+        Poll::Pending => {
+            left -= 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
 
 /// A repository with one commit, which is the same whenever it is made.
