@@ -164,15 +164,10 @@ fn worker(args: &RouterArgs) -> Vec<std::ffi::OsString> {
     line
 }
 
-/// What this host can do.
-pub(crate) fn examine() -> Vec<FindingView> {
-    let view = |f: teal_runtime::doctor::Finding| FindingView {
-        name: f.name,
-        ok: f.ok,
-        detail: f.detail,
-        remedy: f.remedy,
-    };
-    teal_runtime::doctor::examine().into_iter().map(view).collect()
+/// What this host can do. The configuration says where images are; one that cannot be read leaves the usual place.
+pub(crate) fn examine(image: Option<&Path>) -> Vec<FindingView> {
+    let data = configuration(None).unwrap_or_default().data;
+    teal_server::examine(&data, image)
 }
 
 /// Logs go to standard error; `TEAL_LOG` says how much, for example `info` or `teal_server=debug`.

@@ -12,6 +12,7 @@ pub mod console;
 pub mod crash;
 pub mod diagnosis;
 pub mod driver;
+mod examine;
 pub mod git;
 pub mod images;
 pub mod instancelog;
@@ -33,4 +34,5 @@ pub mod store;
 pub mod upkeep;
 pub mod world;
 
+pub use examine::examine;
 pub use start::{Error, Facts, run};

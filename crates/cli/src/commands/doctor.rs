@@ -7,19 +7,31 @@ use crate::{
     processes,
 };
 use clap::Args;
+use std::path::PathBuf;
 use teal_core::api::FindingView;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  teal doctor\n  sudo teal doctor --local")]
+#[command(
+    after_help = "With --local as root, KVM is tried by a boot, as the server does it: that takes up to ten seconds.
+
+Examples:
+  teal doctor
+  sudo teal doctor --local
+  sudo teal doctor --local --image /srv/images/debian-12-3f9a2c81d0b4"
+)]
 pub(crate) struct DoctorArgs {
     /// Examine this host, without a server.
     #[arg(long)]
     local: bool,
+    /// With --local: the image's version whose kernel tries KVM [default: the newest of this host].
+    #[arg(long, value_name = "DIR", requires = "local")]
+    image: Option<PathBuf>,
 }
 
 /// Examines the server's host, or this one.
 pub(crate) fn run(context: &Context, args: DoctorArgs) -> Result<()> {
-    let findings = if args.local { processes::examine() } else { context.client()?.doctor()? };
+    let findings =
+        if args.local { processes::examine(args.image.as_deref()) } else { context.client()?.doctor()? };
     let bad = findings.iter().filter(|f| !f.ok).count();
     context
         .out

@@ -16,7 +16,13 @@ use crate::{
     sandbox::{self, launcher::Program},
 };
 use serde::{Deserialize, Serialize};
-use std::{fs, io, net::Ipv4Addr, os::unix::fs::chown, path::Path, time::Duration};
+use std::{
+    fs, io,
+    net::Ipv4Addr,
+    os::unix::fs::chown,
+    path::Path,
+    time::{Duration, Instant},
+};
 use teal_core::{
     image::{INITRD, KERNEL},
     machine::Machine,
@@ -37,6 +43,9 @@ pub struct Proof {
     pub works: bool,
     /// How it was found out, or why it does not.
     pub detail: String,
+    /// What that took, in milliseconds.
+    #[serde(default)]
+    pub took_ms: u64,
     /// Of which boot, emulator and kernel that is true.
     key: String,
 }
@@ -92,8 +101,10 @@ fn prove_with(places: &Places, host: &Host, program: &Program, image: &Image) ->
     if let Some(known) = known.filter(|known| known.key == key) {
         return Ok(known);
     }
+    let began = Instant::now();
     let (works, detail) = attempts(&directory, host, program, image);
-    let proof = Proof { works, detail, key };
+    let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let proof = Proof { works, detail, took_ms, key };
     let new = directory.join("proof.new");
     fs::write(&new, serde_json::to_vec(&proof)?)?;
     fs::rename(new, directory.join(NAME))?;
