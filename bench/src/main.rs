@@ -1,5 +1,6 @@
 //! The bench of the router: Teal, nginx, haproxy, caddy and a bare relay, all up at once on one core, loaded from another one in turns, so
-//! that whatever else the machine does falls on all of them. It prints figures and judges nothing; it touches nothing but loopback.
+//! that whatever else the machine does falls on all of them; it touches nothing but loopback. And, by a command of its own, what instances cost. It prints
+//! figures and judges nothing.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to the person who started it")]
 
 mod bare;
@@ -7,6 +8,7 @@ mod client;
 mod cpu;
 mod field;
 mod idle;
+mod instances;
 mod load;
 mod monotony;
 mod peers;
@@ -21,7 +23,7 @@ use clap::{Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Parser)]
-#[command(about = "Measures the router beside nginx, haproxy and caddy, interleaved in one run")]
+#[command(about = "Measures the router beside nginx, haproxy and caddy, and what instances cost")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -31,6 +33,8 @@ struct Arguments {
 enum Command {
     /// The whole bench.
     Run(Run),
+    /// What instances cost: boots, memory, sleep and wake, and how many fit.
+    Instances(instances::Instances),
     /// An upstream that answers with fixed bytes (started by the bench itself).
     #[command(hide = true)]
     Upstream {
@@ -84,6 +88,7 @@ pub(crate) struct Run {
 fn main() -> Result<()> {
     match Arguments::parse().command {
         Command::Run(run) => field::run(&run),
+        Command::Instances(wanted) => instances::run(&wanted),
         Command::Upstream { listen } => upstream::serve(listen),
         Command::Bare { listen, upstream } => bare::serve(listen, upstream),
     }

@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("teal-server", &["teal-core", "teal-runtime"]),
     ("teal-cli", &["teal-core", "teal-runtime", "teal-router", "teal-server"]),
     ("teal-e2e", &["teal-core"]),
-    ("teal-bench", &["teal-core"]),
+    ("teal-bench", &["teal-core", "teal-runtime"]),
     ("xtask", &[]),
 ];
 

@@ -110,6 +110,15 @@ pub(crate) fn figures() -> Result<()> {
     cargo(&["test", "--release", "--locked", "-p", "teal-e2e", "--", "--nocapture", "figures::"])
 }
 
+/// What instances cost, with a released program, as root. Without an image there are no machines. Further arguments are the bench's.
+pub(crate) fn instances() -> Result<()> {
+    packages::install()?;
+    let mut arguments: Vec<String> =
+        ["run", "--release", "--locked", "-q", "-p", "teal-bench", "--", "instances"].map(Into::into).into();
+    arguments.extend(std::env::args().skip(2));
+    cargo(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// The router beside its peers, interleaved, with released programs. Further arguments are the bench's.
 pub(crate) fn bench() -> Result<()> {
     packages::install_peers()?;
@@ -142,7 +151,8 @@ fn cargo(arguments: &[&str]) -> Result<()> {
     if arguments[0] == "doc" {
         command.env("RUSTDOCFLAGS", "-D warnings");
     }
-    if arguments[0] == "test" {
+    let instances = arguments.contains(&"instances") && std::env::var_os("TEAL_IMAGE").is_none();
+    if arguments[0] == "test" || instances {
         command.envs(image::built()?.map(|image| ("TEAL_IMAGE", image)));
     }
     let status = command.args(arguments).status()?;

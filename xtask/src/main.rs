@@ -12,7 +12,7 @@ mod tidy;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|image|figures|bench|soak
+const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|image|figures|instances|bench|soak
   demo      installs what is missing, builds `teal` and runs `teal demo`; further arguments (--keep) are passed on
   ci        everything that must hold before a change lands; takes about 30 minutes on two cores
   tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
@@ -22,6 +22,7 @@ const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|
   packages  installs the Debian packages that the demo and the tests need (as root), or prints the line to run
   image     builds the image that tests run on into target/images (as root), unless it is there, and prints where
   figures   push to live, Teal's share of it, flip, wake, memory: measured on this machine with released programs
+  instances boots, memory, sleep and wake of sandboxes and machines, and how many fit; further arguments (--rounds, --fit, --json) are passed on
   bench     the router beside nginx, haproxy and caddy; further arguments (--rounds, --only) are passed on
   soak      the simulation and the end-to-end tests with many more seeds and rounds";
 
@@ -37,6 +38,7 @@ fn main() -> Result<()> {
         Some("packages") => packages::install(),
         Some("image") => image::run(),
         Some("figures") => ci::figures(),
+        Some("instances") => ci::instances(),
         Some("bench") => ci::bench(),
         Some("soak") => ci::soak(),
         _ => bail!("{USAGE}"),

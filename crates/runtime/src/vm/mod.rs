@@ -11,6 +11,7 @@
 //! Builds have a working tree, which no machine can share with the host: they run in a sandbox. Decision record 14 says why and at what price.
 
 mod argv;
+mod boots;
 mod config;
 mod host;
 mod keeper;
@@ -32,6 +33,8 @@ use crate::{
     network::Network,
     sandbox::{self, Sandbox, Trouble, blocking, launcher::Program, outcome, socket, spec},
 };
+pub use boots::Boot;
+use boots::Boots;
 pub use config::{Acceleration, Config};
 use host::Host;
 use places::Places;
@@ -102,6 +105,7 @@ pub(super) struct Inner {
     why: String,
     boot: String,
     boots: Arc<Semaphore>,
+    booted: Boots,
     users: Mutex<()>,
     busy: Holds,
 }
@@ -125,6 +129,7 @@ impl Vm {
             trees: Trees::open(places.trees()).map_err(Error::Host)?,
             boots: Arc::new(Semaphore::new(processors.saturating_sub(1).max(1))),
             image: config.image,
+            booted: Boots::default(),
             users: Mutex::default(),
             busy: Holds::default(),
             sandbox,
@@ -147,6 +152,12 @@ impl Vm {
     #[must_use]
     pub fn why(&self) -> &str {
         &self.inner.why
+    }
+
+    /// What took how long in the newest boots of this process, for whoever measures.
+    #[must_use]
+    pub fn boots(&self) -> Vec<Boot> {
+        self.inner.booted.all()
     }
 
     /// As [`Sandbox::release_image`]: of its machines none holds an image but by its open files.

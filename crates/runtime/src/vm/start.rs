@@ -6,6 +6,7 @@
 use super::{
     Inner,
     argv::Shape,
+    boots::Boot,
     host,
     keeper::Keeper,
     record::{self, Record},
@@ -21,7 +22,7 @@ use std::{
     os::unix::fs::{PermissionsExt, chown, lchown},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use teal_core::{
     agent,
@@ -49,6 +50,7 @@ pub(super) async fn start(inner: &Arc<Inner>, wanted: &InstanceSpec) -> Result<(
 }
 
 async fn attempt(inner: &Arc<Inner>, wanted: &InstanceSpec) -> Result<(), Trouble> {
+    let asked = Instant::now();
     teardown::all(inner, &wanted.id).await?;
     let record = {
         let (inner, wanted) = (Arc::clone(inner), wanted.clone());
@@ -57,22 +59,33 @@ async fn attempt(inner: &Arc<Inner>, wanted: &InstanceSpec) -> Result<(), Troubl
     let (link, mtu) = inner.network().lease(&wanted.id, wanted.egress).await.map_err(Trouble::network)?;
     // Many that boot at once take longer than one after another.
     let permit = Arc::clone(&inner.boots).acquire_owned().await;
-    let begun = Instant::now();
+    let waited = Instant::now();
     let (record, mut keeper) = {
         let (inner, wanted, link) = (Arc::clone(inner), wanted.clone(), link.clone());
         blocking(move || inner.launch(record, &wanted, &link, mtu)).await?
     };
     inner.network().adopt(&link, mtu, wanted.egress).await.map_err(Trouble::network)?;
-    let (inner, id) = (Arc::clone(inner), wanted.id.clone());
+    let (inner, id, emulator) = (Arc::clone(inner), wanted.id.clone(), asked.elapsed());
     blocking(move || {
         let _one_of_few = permit;
-        let stages = keeper.await_up(inner.patience()).and_then(|()| keeper.await_begun(inner.patience()));
-        let stages = stages.map_err(|e| Trouble::io("the virtual machine did not start", e))?;
-        let told: Vec<String> = stages.iter().map(|span| format!("{} {} ms", span.stage, span.at_ms)).collect();
-        tracing::info!(instance = %id, elapsed = ?begun.elapsed(), stages = %told.join(", "), "a virtual machine runs");
+        let stages = hear(&inner, &mut keeper, &id, emulator);
+        let boot = stages.map_err(|e| Trouble::io("the virtual machine did not start", e))?;
+        let told: Vec<String> =
+            boot.stages.iter().map(|span| format!("{} {} ms", span.stage, span.at_ms)).collect();
+        tracing::info!(instance = %id, elapsed = ?waited.elapsed(), stages = %told.join(", "), "a virtual machine runs");
+        inner.booted.add(boot);
         inner.settle(&id, record, keeper.pid)
     })
     .await
+}
+
+/// Waits until the app is being run, and says what took how long.
+fn hear(inner: &Inner, keeper: &mut Keeper, id: &InstanceId, emulator: Duration) -> io::Result<Boot> {
+    let began = Instant::now();
+    keeper.await_up(inner.patience())?;
+    let agent = began.elapsed();
+    let stages = keeper.await_begun(inner.patience())?;
+    Ok(Boot { instance: id.clone(), emulator, agent, app: began.elapsed().saturating_sub(agent), stages })
 }
 
 impl Inner {
