@@ -12,6 +12,8 @@ mod isolation;
 mod life;
 #[path = "sandbox/limits.rs"]
 mod limits;
+#[path = "sandbox/neighbours.rs"]
+mod neighbours;
 #[path = "sandbox/recovery.rs"]
 mod recovery;
 #[path = "sandbox/rig.rs"]

@@ -9,6 +9,8 @@
 mod isolation;
 #[path = "vm/life.rs"]
 mod life;
+#[path = "vm/neighbours.rs"]
+mod neighbours;
 #[path = "vm/proof.rs"]
 mod proof;
 #[path = "vm/recovery.rs"]
