@@ -40,7 +40,10 @@ struct Figure {
 #[derive(Debug, Serialize)]
 struct Fits {
     memory_bytes: u64,
+    /// By what their control groups count.
     awake: u64,
+    /// By what the host lost with those that were up together: whatever else it did meanwhile is in it, also more than all of it.
+    awake_by_host: Option<u64>,
     asleep_in_memory: u64,
     /// Asleep on disk they take none: it is the disk that they have to fit on.
     asleep_on_disk_bytes_each: Option<u64>,
@@ -139,6 +142,7 @@ fn fits(rounds: &[Round], checked: &Fit, memory_bytes: u64) -> Fits {
     Fits {
         memory_bytes,
         awake: count(middle(|round| round.idle_bytes).max(checked.each_bytes)),
+        awake_by_host: memory_bytes.checked_div(checked.host_bytes),
         asleep_in_memory: count(middle(|round| round.asleep_bytes)),
         asleep_on_disk_bytes_each: snapshots.get(snapshots.len() / 2).copied(),
     }
@@ -164,9 +168,10 @@ pub(super) fn print(report: &Report) {
     }
     let (fits, checked) = (&report.fits, &report.checked);
     println!(
-        "  in {:.0} MiB fit {} idle ones, or {} asleep in memory{}",
+        "  in {:.0} MiB fit {} idle ones by their control groups{}, or {} asleep in memory{}",
         mib(fits.memory_bytes),
         fits.awake,
+        fits.awake_by_host.map(|count| format!(" ({count} by what the host lost)")).unwrap_or_default(),
         fits.asleep_in_memory,
         fits.asleep_on_disk_bytes_each
             .map(|each| format!("; asleep on disk each takes {:.1} MiB of the disk and no memory", mib(each)))
@@ -208,8 +213,9 @@ mod tests {
 
     #[test]
     fn so_many_fit_as_hold_no_more_than_there_is() {
-        let checked = Fit { started: 2, each_bytes: 300, host_bytes: 1, available_bytes: 0 };
+        let checked = Fit { started: 2, each_bytes: 300, host_bytes: 500, available_bytes: 0 };
         let fits = fits(&[round(1.0, 200), round(1.0, 250), round(1.0, 100)], &checked, 1_000);
-        assert_eq!((fits.awake, fits.asleep_in_memory, fits.asleep_on_disk_bytes_each), (3, 10, None));
+        assert_eq!((fits.awake, fits.awake_by_host, fits.asleep_in_memory), (3, Some(2), 10));
+        assert_eq!(fits.asleep_on_disk_bytes_each, None);
     }
 }

@@ -9,8 +9,6 @@
 mod isolation;
 #[path = "vm/life.rs"]
 mod life;
-#[path = "vm/neighbours.rs"]
-mod neighbours;
 #[path = "vm/proof.rs"]
 mod proof;
 #[path = "vm/recovery.rs"]
