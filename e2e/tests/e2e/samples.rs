@@ -47,13 +47,6 @@ fn all() -> Vec<Sample> {
         sample(Npm, "serve", "14.2.7", NONE, "package.json"),
         sample(Npm, "node-red", "4.1.15", NONE, "Node-RED"),
         sample(Npm, "peer", "1.0.2", || json!({"CC_BUILD_COMMAND": "true"}), "PeerJS Server"),
-        sample(
-            Npm,
-            "verdaccio",
-            "6.10.4",
-            || json!({"CC_BUILD_COMMAND": "true", "CC_NODE_BUILD_TOOL": "custom", "CC_CUSTOM_BUILD_TOOL": "npm install --omit=dev --legacy-peer-deps", "CC_RUN_COMMAND": "exec node bin/verdaccio --listen \"0.0.0.0:$PORT\""}),
-            "verdaccio",
-        ),
         Sample { kind: Some("static"), ..sample(Npm, "swagger-ui-dist", "5.35.0", NONE, "Swagger UI") },
         Sample { kind: Some("static"), ..sample(Npm, "reveal.js", "6.0.2", NONE, "reveal") },
         sample(Pypi, "httpbin", "0.10.4", || json!({"CC_PYTHON_MODULE": "httpbin:app"}), "httpbin"),
