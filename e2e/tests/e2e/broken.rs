@@ -34,6 +34,7 @@ macro_rules! python {
     };
 }
 
+// long: a table, a row for each way to be broken.
 fn all() -> Vec<Broken> {
     vec![
         broken(
