@@ -28,8 +28,7 @@ pub(crate) enum EnvCommand {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Values are secrets: what is printed should not stay in a file that others read. With --json it is one list of
-{\"name\": …, \"value\": …}.
+    after_help = "Values are secrets: what is printed should not stay in a file that others read. With --json it is one list of {\"name\": …, \"value\": …}.
 
 Examples:
   teal env export shop > shop.env
@@ -80,8 +79,7 @@ pub(crate) struct UnsetArgs {
 #[command(
     after_help = "Lines are NAME=VALUE; empty ones and those that begin with # are skipped; quotes around a whole value are taken off.
 What begins with [ or { is JSON: a list of {\"name\": …, \"value\": …}, or an object of names and values.
-Variables that the file does not name stay as they are. All of them change at once, and take effect with the next
-deployment or restart.
+Variables that the file does not name stay as they are. All of them change at once, and take effect with the next deployment or restart.
 
 Examples:
   teal env import .env --app shop
