@@ -50,8 +50,8 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
-/// The main path, the way back, a rollback and the server's death once more, with every instance in an emulated machine of its own. `TEAL_E2E_RUNTIME=vm`
-/// runs any other test so, too: they take too long for every change.
+/// The main path, the way back, a rollback, cancel, mail, a real application and deaths of everything once more, with every instance in an emulated machine
+/// of its own: about ten minutes. `TEAL_E2E_RUNTIME=vm` runs any other test so, too: they take too long for every change.
 fn machines() -> Result<()> {
     let Some(image) = image::built()? else {
         println!("SKIPPED: there is no image for machines; it is built as root");
@@ -77,6 +77,10 @@ fn machines() -> Result<()> {
         "pointer::",
         "switch::traffic",
         "bad_green::a_version",
+        "cancel::",
+        "mail::",
+        "real::a_flask",
+        "kills::",
     ]);
     let status = command.env("TEAL_E2E_RUNTIME", "vm").env("TEAL_IMAGE", image).status()?;
     if status.success() { Ok(()) } else { bail!("the end-to-end tests in virtual machines failed") }

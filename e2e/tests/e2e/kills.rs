@@ -78,7 +78,7 @@ struct Run {
 #[test]
 fn deployments_while_everything_is_killed_at_random() -> Result<()> {
     let host = Host::start(&Options::default())?;
-    let clean = traces();
+    let clean = traces(&host);
     let mut config = quick();
     config["instances"] = json!(INSTANCES);
     let repository = app(&host, "shop", config)?;
@@ -105,10 +105,15 @@ fn deployments_while_everything_is_killed_at_random() -> Result<()> {
     // Agents and keepers have their instance's name on their command line, wherever they are.
     let orphans = || seen.iter().flat_map(|name| host.processes_saying(name)).collect::<Vec<_>>();
     until("nothing is left", || {
-        (traces() == clean && host.run_directories().is_empty() && orphans().is_empty()).then_some(())
+        (traces(&host) == clean && host.run_directories().is_empty() && orphans().is_empty()).then_some(())
     })
     .with_context(|| {
-        format!("before: {clean:#?}\nnow: {:#?}, {:?}, {:?}", traces(), host.run_directories(), orphans())
+        format!(
+            "before: {clean:#?}\nnow: {:#?}, {:?}, {:?}",
+            traces(&host),
+            host.run_directories(),
+            orphans()
+        )
     })
 }
 
