@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
 use teal_core::api::Action;
-use teal_e2e::{Host, Options, Repository, Rig, until};
+use teal_e2e::{Host, Options, Repository, Rig, slowness, until};
 
 /// An example, and the change that makes its second version.
 struct Example {
@@ -66,7 +66,9 @@ fn life(example: &Example) -> Result<()> {
     assert!(shows(example.says[0]), "{:?}", host.visit_domain("www.shop.test", "/"));
     until_status(&host, "shop", "at rest", at_rest)?;
 
-    let mut rig = Rig::start(&host, "shop", &["--rate", "50", "--posts", "0", "--sse", "0"])?;
+    // Just enough for a verdict where each request takes an emulated processor long.
+    let rate = if slowness() > 1 { "30" } else { "50" };
+    let mut rig = Rig::start(&host, "shop", &["--rate", rate, "--posts", "0", "--sse", "0"])?;
     let (_, text) = texts.iter().find(|(name, _)| *name == example.file).context("no such file")?;
     let changed = text.replace(example.before, example.after);
     assert_ne!(&changed, text);
