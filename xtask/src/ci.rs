@@ -77,8 +77,6 @@ fn machines() -> Result<()> {
         "pointer::",
         "switch::traffic",
         "bad_green::a_version",
-        "cancel::",
-        "mail::",
         "real::a_flask",
         "kills::",
     ]);
