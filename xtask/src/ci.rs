@@ -50,7 +50,7 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
-/// The main path, the way back, a rollback, cancel, mail, a real application and deaths of everything once more, with every instance in an emulated machine
+/// The main path, the way back, a rollback, a real application and deaths of everything once more, with every instance in an emulated machine
 /// of its own: about ten minutes. `TEAL_E2E_RUNTIME=vm` runs any other test so, too: they take too long for every change.
 fn machines() -> Result<()> {
     let Some(image) = image::built()? else {

@@ -59,9 +59,14 @@ impl Blow {
             (_, _, Some(due)) => {
                 at >= self.from && self.from - REQUEST_MS <= due && due <= self.gone + news_ms()
             }
-            (_, _, None) => self.from <= at && at <= self.over + news_ms(),
+            (_, _, None) => self.from <= at && at - noticed_after_ms(kind) <= self.over + news_ms(),
         }
     }
+}
+
+/// How long after it began the rig tells of such a failure: a message on a WebSocket may take ten seconds, so that long nobody knows of a silence.
+fn noticed_after_ms(kind: &str) -> f64 {
+    if kind == "websocket silent" { 10_000.0 } else { 0.0 }
 }
 
 struct Run {
