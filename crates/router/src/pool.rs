@@ -4,6 +4,7 @@
 
 use crate::{table::Peer, wire::Wire};
 use foldhash::fast::RandomState;
+use rustix::net::sockopt;
 use std::{
     cell::RefCell,
     collections::HashMap,
@@ -16,6 +17,13 @@ use tokio::net::TcpStream;
 
 /// Idle connections per peer and worker; more are closed instead of kept.
 const MAX_IDLE: usize = 256;
+
+/// Then the kernel asks whether the peer is still there.
+const SILENT: Duration = Duration::from_secs(3);
+/// Between two such questions. A machine that stands still for a while (its memory is being written, its host is overloaded) is not dead.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// So many without an answer end the connection.
+const ASK_TIMES: u32 = 6;
 
 /// A connection to a peer.
 #[derive(Debug)]
@@ -117,6 +125,15 @@ impl Pool {
     async fn dial(&self, address: SocketAddr) -> io::Result<Wire> {
         let stream = tokio::time::timeout(self.connect, TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
+        ask_when_silent(&stream)?;
         Ok(Wire::new(stream))
     }
+}
+
+/// A machine that died cannot say so. Its host does, to whoever asks: what waits for an answer of it learns so within seconds.
+fn ask_when_silent(stream: &TcpStream) -> io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENT)?;
+    sockopt::set_tcp_keepintvl(stream, ASK_AGAIN)?;
+    Ok(sockopt::set_tcp_keepcnt(stream, ASK_TIMES)?)
 }

@@ -54,8 +54,12 @@ impl Blow {
         };
         match (self.victim, kind, failure["due_ms"].as_f64()) {
             (Victim::Server, ..) | (_, "connect", _) | (Victim::Router, "old version after new", _) => false,
-            // Whatever an answer says, whoever gave it was not what was killed: it is right only for what was under way.
-            (_, "status", Some(due)) => self.from - REQUEST_MS <= due && due <= self.gone && at >= self.from,
+            // Whatever an answer says, whoever gave it was not what was killed: it is right only for what was under way. A machine's kernel
+            // says nothing of its end, so what was sent until the host had told was under way, too.
+            (_, "status", Some(due)) => {
+                let unknown = if slowness() > 1 { news_ms() } else { 0.0 };
+                at >= self.from && self.from - REQUEST_MS <= due && due <= self.gone + unknown
+            }
             (_, _, Some(due)) => {
                 at >= self.from && self.from - REQUEST_MS <= due && due <= self.gone + news_ms()
             }

@@ -267,7 +267,9 @@ impl Inner {
             *slots = changed;
         }
         self.install(slots)?;
-        Ok(link(slots, lease))
+        let link = link(slots, lease);
+        netlink::with(None, async |handle| netlink::hold(handle, link.gateway).await)?;
+        Ok(link)
     }
 
     fn attach(&self, id: &InstanceId, pid: u32, egress: bool) -> Result<Link, Error> {
@@ -285,7 +287,10 @@ impl Inner {
         let Some(lease) = slots.get(id) else { return Ok(()) };
         let link = link(&slots, lease);
         self.relay.close(link.gateway);
-        netlink::with(None, async |handle| netlink::delete(handle, &link.host_interface).await)?;
+        netlink::with(None, async |handle| {
+            netlink::delete(handle, &link.host_interface).await?;
+            netlink::release(handle, link.gateway).await
+        })?;
         let mut changed = slots.clone();
         changed.detach(id);
         changed.save(&self.path)?;

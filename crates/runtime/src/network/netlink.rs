@@ -6,9 +6,10 @@ use super::{Error, pool::Range};
 use futures_util::TryStreamExt;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::{
-    AddressMessageBuilder, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    AddressAddRequest, AddressMessageBuilder, Handle, LinkMessageBuilder, LinkUnspec, LinkVeth,
+    RouteMessageBuilder,
     packet_route::{
-        address::AddressAttribute,
+        address::{AddressAttribute, AddressMessage, AddressScope},
         link::{InfoData, InfoVeth, LinkAttribute, LinkMessage, State},
         route::{RouteAddress, RouteAttribute, RouteMessage, RouteType},
     },
@@ -24,6 +25,8 @@ use std::{
 
 /// The name of an instance's interface as it sees it.
 pub(crate) const GUEST_INTERFACE: &str = "eth0";
+/// Every namespace has one.
+const LOOPBACK: &str = "lo";
 /// Every instance's network is of this size.
 const PREFIX: u8 = 30;
 /// The longest wait for an interface to work.
@@ -137,6 +140,34 @@ pub(crate) async fn configure(handle: &Handle, name: &str, address: Ipv4Addr) ->
     up(handle, index).await
 }
 
+/// The host's own whether or not any interface has it: its sockets can still be told something after an instance's interface went. Idempotent.
+pub(crate) async fn hold(handle: &Handle, address: Ipv4Addr) -> Result<(), Error> {
+    let (mut request, wanted) = loopback(handle, address).await?;
+    *request.message_mut() = wanted;
+    request.execute().await.map_err(netlink("an address could not be held"))
+}
+
+/// Gives up what was held. Idempotent.
+pub(crate) async fn release(handle: &Handle, address: Ipv4Addr) -> Result<(), Error> {
+    let (_, held) = loopback(handle, address).await?;
+    match handle.address().del(held).execute().await {
+        Err(error) if is(&error, libc::EADDRNOTAVAIL) => Ok(()),
+        result => result.map_err(netlink("an address could not be given up")),
+    }
+}
+
+/// Such an address, of this host only: nothing else is ever sent from it.
+async fn loopback(handle: &Handle, address: Ipv4Addr) -> Result<(AddressAddRequest, AddressMessage), Error> {
+    let missing = || Error::Io {
+        what: "this host has no loopback interface".to_owned(),
+        source: std::io::ErrorKind::NotFound.into(),
+    };
+    let index = index(handle, LOOPBACK).await?.ok_or_else(missing)?;
+    let mut message = AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, 32).build();
+    message.header.scope = AddressScope::Host;
+    Ok((handle.address().add(index, address.into(), 32).replace(), message))
+}
+
 /// Sets the largest packet of an interface.
 pub(crate) async fn limit(handle: &Handle, name: &str, mtu: u32) -> Result<(), Error> {
     let Some(index) = index(handle, name).await? else { return Ok(()) };
@@ -171,7 +202,7 @@ pub(crate) async fn configure_guest(
     address: Ipv4Addr,
     gateway: Ipv4Addr,
 ) -> Result<(), Error> {
-    if let Some(loopback) = index(handle, "lo").await? {
+    if let Some(loopback) = index(handle, LOOPBACK).await? {
         up(handle, loopback).await?;
     }
     configure(handle, GUEST_INTERFACE, address).await?;

@@ -1,7 +1,11 @@
 //! Servers die, starts break off, emulators are killed: what is there is found again, and what is half there is made whole or removed.
 
 use crate::rig::{PATIENCE, Rig, done};
-use std::{fs, io::ErrorKind, net::TcpStream};
+use std::{
+    fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+};
 use teal_runtime::{Outcome, Runtime, State};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +86,7 @@ async fn a_killed_emulator_or_keeper_is_an_exit_and_starts_again() {
     };
     let address = done(rig.vm.ensure(&spec).await).address.expect("an address");
     rig.until_listening(&spec.id).await;
+    let mut open = TcpStream::connect_timeout(&address, PATIENCE).expect("connects");
     kill(rig.emulator(&spec.id));
     let State::Exited(exit) = rig.until(&spec.id, |s| matches!(s, State::Exited(_))).await else {
         unreachable!()
@@ -93,6 +98,9 @@ async fn a_killed_emulator_or_keeper_is_an_exit_and_starts_again() {
     // Its kernel cannot say that it is gone: the host does, and lets nothing that is for it out.
     let refused = TcpStream::connect_timeout(&address, PATIENCE).expect_err("nobody listens").kind();
     assert_eq!(refused, ErrorKind::ConnectionRefused);
+    open.set_read_timeout(Some(PATIENCE)).expect("set");
+    open.write_all(b"GET / HTTP/1.0\r\n\r\n").expect("the kernel takes it");
+    assert_eq!(open.read(&mut [0]).expect_err("nobody is there").kind(), ErrorKind::ConnectionReset);
 
     done(rig.vm.ensure(&spec).await);
     rig.until_listening(&spec.id).await;

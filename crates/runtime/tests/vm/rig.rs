@@ -243,6 +243,10 @@ impl Rig {
             let name = interface.file_name().to_string_lossy().into_owned();
             assert!(!name.starts_with(&prefix), "an interface is left: {name}");
         }
+        for held in nix::ifaddrs::getifaddrs().expect("readable") {
+            let ip = held.address.as_ref().and_then(|a| Some(a.as_sockaddr_in()?.ip()));
+            assert!(ip.is_none_or(|ip| ip.octets()[..3] != pool[..3]), "an address is left: {ip:?}");
+        }
     }
 }
 
