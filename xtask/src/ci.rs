@@ -1,8 +1,13 @@
 //! What must hold before a change lands, in the order in which it fails fastest. One stage after another: two cores have nothing to spare.
 
-use crate::{image, mutants, packages, scan, tidy};
+use crate::{
+    image,
+    lanes::{self, Lane},
+    mutants, packages, scan, tidy,
+};
 use anyhow::{Context, Result, bail};
 use std::{
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -23,19 +28,7 @@ pub(crate) fn ci() -> Result<()> {
         }),
         ("TLS scanners", &scan::run),
         ("mutants", &mutants::run),
-        ("end-to-end tests", &|| {
-            cargo(&[
-                "test",
-                "-p",
-                "teal-e2e",
-                "--locked",
-                "--no-fail-fast",
-                "--",
-                "--test-threads=1",
-                "--nocapture",
-            ])
-        }),
-        ("end-to-end tests in virtual machines", &machines),
+        ("end-to-end tests", &end_to_end),
         ("documentation", &|| cargo(&["doc", "--workspace", "--no-deps", "--locked"])),
         ("cargo-deny", &|| plugin("deny", &["check", "licenses", "bans"])),
     ];
@@ -50,38 +43,43 @@ pub(crate) fn ci() -> Result<()> {
     Ok(())
 }
 
-/// The main path, the way back, a rollback, a real application and deaths of everything once more, with every instance in an emulated machine
-/// of its own: about ten minutes. `TEAL_E2E_RUNTIME=vm` runs any other test so, too: they take too long for every change.
-fn machines() -> Result<()> {
-    let Some(image) = image::built()? else {
+/// The longest of the end-to-end tests: about half of what all of them take.
+const LONG: [&str; 5] = ["bad_green::", "broken::", "crash::", "kills::", "maintenance::"];
+
+/// What runs once more with every instance in an emulated machine of its own: the main path, the way back, a rollback, a real application and
+/// deaths of everything. `TEAL_E2E_RUNTIME=vm` runs any other test so, too: they take too long for every change.
+const MACHINES: [&str; 7] =
+    ["first::", "wake::", "pointer::", "switch::traffic", "bad_green::a_version", "real::a_flask", "kills::"];
+
+/// In two lanes: they wait more than they compute. Each has half of the usual addresses for its instances, since two servers that share
+/// addresses would remove each other's.
+pub(crate) fn end_to_end() -> Result<()> {
+    // Once, instead of in each lane.
+    cargo(&["test", "-p", "teal-e2e", "--locked", "--no-run"])?;
+    cargo(&["test", "-p", "teal-e2e", "--locked", "--lib"])?;
+    let image = image::built()?;
+    let mut skipped = vec!["--skip"; 2 * LONG.len()];
+    skipped.iter_mut().skip(1).step_by(2).zip(LONG).for_each(|(place, name)| *place = name);
+    let mut others = vec![tests(&skipped, "10.177.128.0/17", image.as_deref())];
+    if image.is_some() {
+        let mut machines = tests(&MACHINES, "10.177.128.0/17", image.as_deref());
+        machines.env("TEAL_E2E_RUNTIME", "vm");
+        others.push(machines);
+    } else {
         println!("SKIPPED: there is no image for machines; it is built as root");
-        return Ok(());
-    };
+    }
+    let long = tests(&LONG, "10.177.0.0/17", image.as_deref());
+    lanes::run(vec![Lane { name: "long", commands: vec![long] }, Lane { name: "others", commands: others }])
+}
+
+/// These of the end-to-end tests, one after another, with instances in these addresses.
+fn tests(filters: &[&str], pool: &str, image: Option<&Path>) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args([
-        "test",
-        "-p",
-        "teal-e2e",
-        "--test",
-        "e2e",
-        "--locked",
-        "--no-fail-fast",
-        "--",
-        "--test-threads=1",
-    ]);
-    command.args([
-        "--nocapture",
-        "first::",
-        "wake::",
-        "pointer::",
-        "switch::traffic",
-        "bad_green::a_version",
-        "real::a_flask",
-        "kills::",
-    ]);
-    let status = command.env("TEAL_E2E_RUNTIME", "vm").env("TEAL_IMAGE", image).status()?;
-    if status.success() { Ok(()) } else { bail!("the end-to-end tests in virtual machines failed") }
+    command.args(["test", "-p", "teal-e2e", "--test", "e2e", "--locked", "--no-fail-fast", "--"]);
+    command.args(["--test-threads=1", "--nocapture"]).args(filters).env("TEAL_E2E_POOL", pool);
+    command.envs(image.map(|image| ("TEAL_IMAGE", image)));
+    command
 }
 
 /// The same tests with many more seeds and rounds, for a long night.

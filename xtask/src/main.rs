@@ -5,6 +5,7 @@ mod arrows;
 mod ci;
 mod fuzz;
 mod image;
+mod lanes;
 mod mutants;
 mod packages;
 mod scan;
@@ -12,9 +13,10 @@ mod tidy;
 
 use anyhow::{Result, bail};
 
-const USAGE: &str = "usage: cargo xtask demo|ci|tidy|mutants|fuzz|scan|packages|image|figures|instances|bench|soak
+const USAGE: &str = "usage: cargo xtask demo|ci|e2e|tidy|mutants|fuzz|scan|packages|image|figures|instances|bench|soak
   demo      installs what is missing, builds `teal` and runs `teal demo`; further arguments (--keep) are passed on
   ci        everything that must hold before a change lands; takes about 30 minutes on two cores
+  e2e       its end-to-end tests alone, in two lanes
   tidy      house laws: headers, lengths, dependency arrows, licences, names in the documents
   mutants   deliberate bugs, each of which the machine's tests must catch
   fuzz      looks for bytes that break a check of what strangers send: fuzz TARGET [--minutes N]
@@ -31,6 +33,7 @@ fn main() -> Result<()> {
     match command.as_deref() {
         Some("demo") => ci::demo(),
         Some("ci") => ci::ci(),
+        Some("e2e") => ci::end_to_end(),
         Some("tidy") => tidy::run(),
         Some("mutants") => mutants::run(),
         Some("fuzz") => fuzz::run(),
