@@ -22,6 +22,7 @@ pub(crate) use pool::Range;
 use pool::{Lease, Slots};
 use rules::Guest;
 use std::{
+    collections::BTreeSet,
     fs::File,
     io,
     net::{Ipv4Addr, SocketAddr},
@@ -217,7 +218,11 @@ impl Network {
     /// # Errors
     /// If `nft` refuses.
     pub async fn uninstall(&self) -> Result<(), Error> {
-        self.blocking(|inner| rules::uninstall(&inner.config.table)).await
+        self.blocking(|inner| {
+            hold(inner.slots().pool(), BTreeSet::new())?;
+            rules::uninstall(&inner.config.table)
+        })
+        .await
     }
 
     // Private
@@ -246,6 +251,7 @@ impl Inner {
         let slots = self.slots();
         slots.save(&self.path)?;
         self.install(&slots)?;
+        hold(slots.pool(), slots.attached().map(|(_, lease)| link(&slots, lease).gateway).collect())?;
         for (_, lease) in slots.attached() {
             let link = link(&slots, lease);
             // After a reboot the interface is not there: it comes back when the instance does.
@@ -368,6 +374,19 @@ impl Inner {
             tracing::warn!(gateway = %link.gateway, %error, "no DNS relay on this gateway");
         }
     }
+}
+
+/// These gateways are the host's own without their interfaces, too, and no others.
+fn hold(pool: Range, gateways: BTreeSet<Ipv4Addr>) -> Result<(), Error> {
+    netlink::with(None, async |handle| {
+        for gone in netlink::held(handle, pool).await?.into_iter().filter(|held| !gateways.contains(held)) {
+            netlink::release(handle, gone).await?;
+        }
+        for gateway in &gateways {
+            netlink::hold(handle, *gateway).await?;
+        }
+        Ok(())
+    })
 }
 
 fn io_error(what: &str) -> impl FnOnce(io::Error) -> Error {

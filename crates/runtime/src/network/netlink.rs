@@ -156,6 +156,25 @@ pub(crate) async fn release(handle: &Handle, address: Ipv4Addr) -> Result<(), Er
     }
 }
 
+/// What is held of these addresses.
+pub(crate) async fn held(handle: &Handle, pool: Range) -> Result<Vec<Ipv4Addr>, Error> {
+    let Some(index) = index(handle, LOOPBACK).await? else { return Ok(Vec::new()) };
+    let all: Vec<AddressMessage> = handle
+        .address()
+        .get()
+        .set_link_index_filter(index)
+        .execute()
+        .try_collect()
+        .await
+        .map_err(netlink("addresses could not be listed"))?;
+    let address = |attribute: &AddressAttribute| match attribute {
+        AddressAttribute::Local(std::net::IpAddr::V4(address)) => Some(*address),
+        _ => None,
+    };
+    let addresses = all.iter().filter_map(|message| message.attributes.iter().find_map(address));
+    Ok(addresses.filter(|address| pool.contains(*address)).collect())
+}
+
 /// Such an address, of this host only: nothing else is ever sent from it.
 async fn loopback(handle: &Handle, address: Ipv4Addr) -> Result<(AddressAddRequest, AddressMessage), Error> {
     let missing = || Error::Io {

@@ -217,6 +217,7 @@ impl Rig {
         assert_eq!(done(self.sandbox.list().await), []);
         self.nothing_left();
         assert!(self.sandbox.leave().await.expect("nothing holds it"), "the last one cleans up");
+        no_address_left(&self.config.pool);
         let tables =
             std::process::Command::new("nft").args(["list", "tables"]).output().expect("nft runs").stdout;
         let left = String::from_utf8_lossy(&tables).split_whitespace().any(|name| name == self.config.table);
@@ -244,6 +245,15 @@ impl Rig {
             let cgroup = fs::read_to_string(process.path().join("cgroup")).unwrap_or_default();
             assert!(!cgroup.contains(&format!("/{}/", self.config.subtree)), "an agent is left");
         }
+    }
+}
+
+/// Looks that no gateway's address is left on the host, once the last server has gone.
+fn no_address_left(pool: &str) {
+    let pool: Vec<u8> = pool.split(['.', '/']).filter_map(|n| n.parse().ok()).collect();
+    for held in nix::ifaddrs::getifaddrs().expect("readable") {
+        let ip = held.address.as_ref().and_then(|a| Some(a.as_sockaddr_in()?.ip()));
+        assert!(ip.is_none_or(|ip| ip.octets()[..3] != pool[..3]), "an address is left: {ip:?}");
     }
 }
 

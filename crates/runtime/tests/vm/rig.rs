@@ -222,6 +222,7 @@ impl Rig {
         assert_eq!(done(self.vm.list().await), []);
         self.nothing_left();
         assert!(self.vm.leave().await.expect("nothing holds it"), "the last one cleans up");
+        no_address_left(&self.config.sandbox.pool);
     }
 
     /// Looks that no instance has left anything on the host.
@@ -243,10 +244,15 @@ impl Rig {
             let name = interface.file_name().to_string_lossy().into_owned();
             assert!(!name.starts_with(&prefix), "an interface is left: {name}");
         }
-        for held in nix::ifaddrs::getifaddrs().expect("readable") {
-            let ip = held.address.as_ref().and_then(|a| Some(a.as_sockaddr_in()?.ip()));
-            assert!(ip.is_none_or(|ip| ip.octets()[..3] != pool[..3]), "an address is left: {ip:?}");
-        }
+    }
+}
+
+/// Looks that no gateway's address is left on the host, once the last server has gone.
+fn no_address_left(pool: &str) {
+    let pool: Vec<u8> = pool.split(['.', '/']).filter_map(|n| n.parse().ok()).collect();
+    for held in nix::ifaddrs::getifaddrs().expect("readable") {
+        let ip = held.address.as_ref().and_then(|a| Some(a.as_sockaddr_in()?.ip()));
+        assert!(ip.is_none_or(|ip| ip.octets()[..3] != pool[..3]), "an address is left: {ip:?}");
     }
 }
 
