@@ -103,6 +103,11 @@ pub(crate) enum Command {
     /// Users of this server.
     #[command(subcommand, after_help = "Example:\n  teal users set ada --email ada@example.org")]
     Users(commands::users::UsersCommand),
+    /// Who may do what with an app.
+    #[command(subcommand, after_help = "Example:\n  teal members set bob developer --app shop")]
+    Members(commands::members::MembersCommand),
+    /// Show who asked for which change.
+    Audit(commands::audit::AuditArgs),
     /// Mails that say why a deployment failed.
     #[command(subcommand, after_help = "Example:\n  teal notify test")]
     Notify(commands::notify::NotifyCommand),
@@ -151,6 +156,8 @@ impl Command {
             Self::Keys(command) => commands::keys::run(context, command),
             Self::Tokens(command) => commands::tokens::run(context, command),
             Self::Users(command) => commands::users::run(context, command),
+            Self::Members(command) => commands::members::run(context, command),
+            Self::Audit(args) => commands::audit::run(context, &args),
             Self::Notify(command) => commands::notify::run(context, command),
             Self::Image(command) => commands::image::run(context, command),
             Self::Maintenance(command) => commands::maintenance::run(context, command),

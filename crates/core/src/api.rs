@@ -4,10 +4,15 @@
 
 pub mod image;
 mod maintenance;
+mod people;
 
 pub use maintenance::{
     MaintenanceAction, MaintenanceRequest, MaintenanceView, PackageView, PatchView, PinRequest, PinView,
     RolloutAppView, RolloutView,
+};
+pub use people::{
+    AuditView, KeyRequest, KeyView, MemberRequest, MemberView, NewToken, TokenRequest, TokenView,
+    UserRequest, UserView, WhoAmI,
 };
 
 use crate::{
@@ -316,52 +321,6 @@ pub struct VariableView {
     pub value: Option<String>,
 }
 
-/// A token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct TokenView {
-    /// Its id, which is also the user name for git over HTTP.
-    pub id: String,
-    /// What it is for.
-    pub name: String,
-    /// Whose it is.
-    pub user: String,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// A new token: the only time that its secret is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct NewToken {
-    /// The token.
-    pub token: TokenView,
-    /// The secret, `teal_…`: it is stored only as a hash.
-    pub secret: String,
-}
-
-/// An SSH key that may push.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct KeyView {
-    /// `SHA256:…`.
-    pub fingerprint: String,
-    /// What its owner calls it.
-    pub name: String,
-    /// Whose it is.
-    pub user: String,
-}
-
-/// A user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct UserView {
-    /// The login name.
-    pub name: String,
-    /// Where mails go; without it the user gets none.
-    pub email: Option<String>,
-}
-
 /// A fact about the host, with the remedy where it is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -374,18 +333,6 @@ pub struct FindingView {
     pub detail: String,
     /// What to do.
     pub remedy: Option<String>,
-}
-
-/// Who is asking, as the server sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct WhoAmI {
-    /// The user's name.
-    pub user: String,
-    /// The way that the request came: `Console`, `CLI` or `API`.
-    pub way: String,
-    /// The id of the token that proves it, which is also the user name for git over HTTP.
-    pub token: String,
 }
 
 /// Host names to add and to remove; either may be left out.
@@ -418,41 +365,6 @@ pub struct CertificateView {
     pub problem: Option<String>,
     /// What to do about it.
     pub remedy: Option<String>,
-}
-
-/// To add a user, or to change the mail address of one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct UserRequest {
-    /// The login name.
-    pub name: String,
-    /// Where mails go; without it the user gets none.
-    #[serde(default)]
-    pub email: Option<String>,
-}
-
-/// To make a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct TokenRequest {
-    /// What it is for.
-    pub name: String,
-    /// Whose it becomes; without it the asking user's.
-    #[serde(default)]
-    pub user: Option<String>,
-}
-
-/// To register an SSH key of the asking user.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct KeyRequest {
-    /// What its owner calls it.
-    pub name: String,
-    /// The public key as in `id_ed25519.pub`: `ssh-ed25519 AAAA… comment`.
-    pub key: String,
 }
 
 /// Why a request was not taken.

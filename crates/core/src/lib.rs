@@ -18,6 +18,7 @@ pub mod id;
 pub mod image;
 pub mod machine;
 pub mod metrics;
+pub mod role;
 pub mod route;
 pub mod time;
 pub mod traffic;

@@ -5,11 +5,16 @@
 mod accounts;
 mod apps;
 pub(crate) mod images;
+mod people;
+mod rights;
 mod settings;
 mod streams;
 mod traffic;
 mod upkeep;
 mod views;
+
+pub(crate) use apps::no_such_app;
+pub use rights::{Limits, Rights};
 
 use crate::{
     appconfig::AppConfig,
@@ -43,6 +48,8 @@ pub struct Principal {
     pub user: String,
     /// How they came.
     pub way: Way,
+    /// What they may do. Whoever takes a request in asks it before anything else.
+    pub rights: Arc<Rights>,
 }
 
 /// The way by which a request came in; becomes the deployment's cause.

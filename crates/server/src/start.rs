@@ -17,7 +17,7 @@ use crate::{
     runtime,
     secrets::{self, Key},
     serve::serve,
-    store::{self, Store},
+    store::{self, NewRow, Store},
     world::{World, now},
 };
 use serde::{Deserialize, Serialize};
@@ -28,7 +28,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use teal_core::api::UserView;
+use teal_core::{api::UserView, role::Role};
 use teal_runtime::any::Any;
 use tokio::{
     net::TcpListener,
@@ -200,8 +200,8 @@ async fn first_user(store: &Store, data: &Path) -> Result<Option<PathBuf>, Error
     let unusable = |source| Error::Data { path: path.clone(), source };
     let secret = secrets::new_secret().map_err(unusable)?;
     secrets::write_private(&path, format!("{secret}\n").as_bytes()).map_err(unusable)?;
-    store.set_user(UserView { name: ADMIN.into(), email: None }).await?;
-    store.add_token("t-admin".into(), "first start".into(), ADMIN.into(), &secret, now()).await?;
+    store.set_user(UserView { name: ADMIN.into(), email: None, role: Role::Admin }).await?;
+    store.add_token(NewRow::unlimited("t-admin", "first start", ADMIN, now()), &secret).await?;
     Ok(Some(path))
 }
 

@@ -6,13 +6,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use teal_core::{
     api::{
-        Accepted, Action, AppView, CertificateView, DeploymentView, FindingView, KeyView, LogView,
-        MaintenanceAction, MaintenanceRequest, MaintenanceView, NewApp, NewToken, PinRequest, PinView,
-        StatusView, TokenView, UserView, VariableView, WhoAmI,
+        Accepted, Action, AppView, AuditView, CertificateView, DeploymentView, FindingView, KeyView, LogView,
+        MaintenanceAction, MaintenanceRequest, MaintenanceView, MemberRequest, MemberView, NewApp, NewToken,
+        PinRequest, PinView, StatusView, TokenRequest, TokenView, UserRequest, UserView, VariableView,
+        WhoAmI,
         image::{ImageBuildView, ImageCheckView, ImageDetails, ImageView},
     },
     id::DeploymentId,
     image::Change,
+    role::Role,
     traffic::TrafficView,
 };
 
@@ -121,9 +123,24 @@ impl Client {
         self.get("users")
     }
 
-    /// Adds a user, or changes the mail address of one.
-    pub(crate) fn set_user(&self, user: &UserView) -> Result<UserView> {
+    /// Adds a user, or changes the mail address or the role of one.
+    pub(crate) fn set_user(&self, user: &UserRequest) -> Result<UserView> {
         self.send("POST", "users", user)
+    }
+
+    /// Who may do something with an app.
+    pub(crate) fn members(&self, app: &str) -> Result<Vec<MemberView>> {
+        self.get(&of(app, "/members"))
+    }
+
+    /// Gives a user a role in an app.
+    pub(crate) fn set_member(&self, app: &str, user: &str, role: Role) -> Result<Vec<MemberView>> {
+        self.send("PUT", &of(app, &format!("/members/{}", segment(user))), &MemberRequest { role })
+    }
+
+    /// What was asked for, the newest first.
+    pub(crate) fn audit(&self, limit: u32) -> Result<Vec<AuditView>> {
+        self.get(&format!("audit?limit={limit}"))
     }
 
     /// Removes a user.
@@ -137,8 +154,8 @@ impl Client {
     }
 
     /// Makes a token.
-    pub(crate) fn create_token(&self, user: Option<&str>, name: &str) -> Result<NewToken> {
-        self.send("POST", "tokens", &json!({ "user": user, "name": name }))
+    pub(crate) fn create_token(&self, new: &TokenRequest) -> Result<NewToken> {
+        self.send("POST", "tokens", new)
     }
 
     /// Ends a token.

@@ -3,6 +3,7 @@
 pub(crate) mod act;
 pub(crate) mod activity;
 pub(crate) mod apps;
+pub(crate) mod audit;
 pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod deploy;
@@ -16,6 +17,7 @@ pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod man;
+pub(crate) mod members;
 pub(crate) mod notify;
 pub(crate) mod status;
 pub(crate) mod tokens;

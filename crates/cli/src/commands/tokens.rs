@@ -2,6 +2,7 @@
 
 use crate::{context::Context, error::Result, out::harmless, text};
 use clap::{Args, Subcommand};
+use teal_core::{api::TokenRequest, role::Role};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TokensCommand {
@@ -20,7 +21,9 @@ pub(crate) enum TokensCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  teal tokens create ci --user ada --json | jq -r .secret > ci-token")]
+#[command(after_help = "Examples:
+  teal tokens create ci --user ada --json | jq -r .secret > ci-token
+  teal tokens create ci --role developer --app shop --days 90     may push to shop, and nothing else")]
 pub(crate) struct CreateArgs {
     /// What it is for.
     #[arg(value_name = "NAME")]
@@ -28,6 +31,15 @@ pub(crate) struct CreateArgs {
     /// Whose it is [default: yours].
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// It may do no more than this: viewer, developer or admin [default: all that its user may].
+    #[arg(long, value_name = "ROLE")]
+    role: Option<Role>,
+    /// It is for this app only; may be repeated.
+    #[arg(long = "app", value_name = "APP")]
+    apps: Vec<String>,
+    /// It ends by itself after so many days.
+    #[arg(long, value_name = "DAYS")]
+    days: Option<u32>,
 }
 
 /// Does it.
@@ -37,13 +49,20 @@ pub(crate) fn run(context: &Context, command: TokensCommand) -> Result<()> {
         TokensCommand::List => {
             let tokens = client.tokens()?;
             let row = |t: &teal_core::api::TokenView| {
-                vec![harmless(&t.id), harmless(&t.user), text::age(&t.created_at), harmless(&t.name)]
+                let apps = t.apps.as_ref().map_or_else(|| "all".into(), |apps| harmless(&apps.join(" ")));
+                let ends = t.expires_at.as_deref().map_or("never", |at| at.split('T').next().unwrap_or(at));
+                let (id, user, made) = (harmless(&t.id), harmless(&t.user), text::age(&t.created_at));
+                vec![id, user, made, t.role.to_string(), apps, ends.into(), harmless(&t.name)]
             };
             let rows: Vec<_> = tokens.iter().map(row).collect();
-            context.out.show(&tokens, |_| text::table(&["ID", "USER", "MADE", "NAME"], &rows))
+            context.out.show(&tokens, |_| {
+                text::table(&["ID", "USER", "MADE", "AT MOST", "APPS", "ENDS", "NAME"], &rows)
+            })
         }
         TokensCommand::Create(args) => {
-            let made = client.create_token(args.user.as_deref(), &args.name)?;
+            let CreateArgs { name, user, role, apps, days } = args;
+            let apps = (!apps.is_empty()).then_some(apps);
+            let made = client.create_token(&TokenRequest { name, user, role, apps, days })?;
             context.out.show(&made, |_| {
                 let (id, user) = (harmless(&made.token.id), harmless(&made.token.user));
                 format!("Token {id} for {user}. Its secret is shown only now:\n{}", harmless(&made.secret))

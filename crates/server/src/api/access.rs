@@ -1,9 +1,9 @@
 //! Who asks: a token in `Authorization`, or the console's session. It must never let a request through that proves neither, nor a change
 //! through a session without its CSRF token.
 
-use super::{Problem, Web};
+use super::{Problem, Web, rules};
 use crate::{
-    console::session,
+    console::{Refusal, session},
     platform::{Principal, Way},
 };
 use axum::{
@@ -29,6 +29,8 @@ pub(crate) struct Caller {
     pub(crate) who: Principal,
     /// What proved it: long answers look at it again, so that a token that was ended ends them too.
     pub(crate) proof: Proof,
+    /// The id of the token that proved it.
+    pub(crate) token: String,
 }
 
 /// A token's secret. It is never shown.
@@ -38,13 +40,7 @@ pub(crate) struct Proof(Arc<str>);
 impl Proof {
     /// Whether it still proves anything. Trouble of the server's own proves nothing either way: the answer may go on.
     pub(crate) async fn still_holds(&self, web: &Web) -> bool {
-        !matches!(web.platform.user_of_token(&self.0).await, Ok(None))
-    }
-
-    /// The token's id.
-    pub(crate) async fn token(&self, web: &Web) -> Result<String, Problem> {
-        let token = web.platform.token_of_secret(&self.0).await?;
-        token.ok_or_else(|| Problem::unauthorised("no such token"))
+        !matches!(web.platform.holder_of_token(&self.0, Way::Api).await, Ok(None))
     }
 }
 
@@ -89,7 +85,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Stands before every route of the API: what is behind it can rely on a [`Caller`].
+/// Stands before every route of the API: what is behind it can rely on a [`Caller`] who may ask for it.
 pub(crate) async fn require(
     State(web): State<Web>,
     request: Request,
@@ -97,7 +93,17 @@ pub(crate) async fn require(
 ) -> Result<Response, Problem> {
     let (mut parts, body) = request.into_parts();
     let caller = identify(&web, &parts).await?;
+    rules::permit(&web, &caller.who, &mut parts).await?;
     parts.extensions.insert(caller);
+    Ok(next.run(Request::from_parts(parts, body)).await)
+}
+
+/// Stands before every page of the console: whoever is logged in sees and does only what they may. Others are sent to log in by the page itself.
+pub(crate) async fn watch(State(web): State<Web>, request: Request, next: Next) -> Result<Response, Refusal> {
+    let (mut parts, body) = request.into_parts();
+    if let Some((caller, _)) = session_of(&web, &parts.headers).await? {
+        rules::permit(&web, &caller.who, &mut parts).await?;
+    }
     Ok(next.run(Request::from_parts(parts, body)).await)
 }
 
@@ -105,11 +111,7 @@ async fn identify(web: &Web, parts: &Parts) -> Result<Caller, Problem> {
     if let Some(given) = parts.headers.get(header::AUTHORIZATION) {
         let secret = given.to_str().ok().and_then(bearer);
         let secret = secret.ok_or_else(|| Problem::unauthorised("`Authorization` holds no bearer token"))?;
-        let way = if parts.headers.get("x-teal-client").is_some_and(|client| client == "cli") {
-            Way::Cli
-        } else {
-            Way::Api
-        };
+        let way = way_of(&parts.headers);
         return authenticate(web, Peer::of(parts), secret, way).await;
     }
     let Some((caller, session)) = session_of(web, &parts.headers).await? else {
@@ -124,6 +126,29 @@ async fn identify(web: &Web, parts: &Parts) -> Result<Caller, Problem> {
     Ok(caller)
 }
 
+/// Who asks, if that is proved and whatever they ask for; nothing is counted against anybody.
+pub(super) async fn holder(web: &Web, headers: &HeaderMap) -> Option<Principal> {
+    let Some(given) = headers.get(header::AUTHORIZATION) else {
+        return Some(session_of(web, headers).await.ok()??.0.who);
+    };
+    let way = way_of(headers);
+    Some(web.platform.holder_of_token(bearer(given.to_str().ok()?)?, way).await.ok()??.0)
+}
+
+fn way_of(headers: &HeaderMap) -> Way {
+    if headers.get("x-teal-client").is_some_and(|client| client == "cli") { Way::Cli } else { Way::Api }
+}
+
+/// The way's word for people.
+pub(super) fn way_word(way: Way) -> &'static str {
+    match way {
+        Way::Git => "Git",
+        Way::Console => "Console",
+        Way::Cli => "CLI",
+        Way::Api => "API",
+    }
+}
+
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, secret) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
@@ -132,11 +157,11 @@ fn bearer(header: &str) -> Option<&str> {
 /// Whose token this is. Each wrong one counts against the peer.
 pub(crate) async fn authenticate(web: &Web, peer: Peer, secret: &str, way: Way) -> Result<Caller, Problem> {
     peer.admit(web)?;
-    let Some(user) = web.platform.user_of_token(secret).await? else {
+    let Some((who, token)) = web.platform.holder_of_token(secret, way).await? else {
         web.failures.failed(peer.0, Instant::now());
         return Err(Problem::unauthorised("no such token"));
     };
-    Ok(Caller { who: Principal { user, way }, proof: Proof(secret.into()) })
+    Ok(Caller { who, proof: Proof(secret.into()), token })
 }
 
 /// Whose session the request's cookie holds, if it holds one that still counts.
@@ -146,9 +171,10 @@ pub(crate) async fn session_of(
 ) -> Result<Option<(Caller, session::Session)>, Problem> {
     let Some(session) = web.sessions.open(headers, jiff::Timestamp::now()) else { return Ok(None) };
     // The token is looked up each time: ending it ends every session that began with it.
-    let Some(user) = web.platform.user_of_token(session.secret()).await? else { return Ok(None) };
+    let holder = web.platform.holder_of_token(session.secret(), Way::Console).await?;
+    let Some((who, token)) = holder else { return Ok(None) };
     let proof = Proof(session.secret().into());
-    Ok(Some((Caller { who: Principal { user, way: Way::Console }, proof }, session)))
+    Ok(Some((Caller { who, proof, token }, session)))
 }
 
 /// A change was asked for by something that is no page of the console.

@@ -17,11 +17,11 @@ use teal_core::api::{Accepted, Action, AppView, DeploymentView, ErrorView, Event
 /// The most rows that one answer holds.
 const MAX_ROWS: u32 = 1000;
 
-/// All apps, by name.
+/// All apps that you may see, by name.
 #[utoipa::path(get, path = "/apps", tag = "apps",
     responses((status = 200, body = Vec<AppView>), (status = "default", body = ErrorView)))]
-pub(super) async fn list(State(web): State<Web>) -> Result<Json<Vec<AppView>>, Problem> {
-    Ok(Json(web.platform.apps().await?))
+pub(super) async fn list(State(web): State<Web>, caller: Caller) -> Result<Json<Vec<AppView>>, Problem> {
+    Ok(Json(web.platform.apps(&caller.who).await?))
 }
 
 /// Makes an app. Nothing runs until the first push.

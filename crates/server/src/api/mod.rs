@@ -5,6 +5,7 @@
 
 mod access;
 mod apps;
+mod audit;
 mod deployments;
 mod document;
 mod error;
@@ -12,8 +13,10 @@ mod images;
 mod input;
 mod limiter;
 mod maintenance;
+mod members;
 mod people;
 mod protect;
+mod rules;
 mod settings;
 mod stream;
 #[cfg(test)]
@@ -67,11 +70,12 @@ pub fn router(platform: Platform) -> Router {
     let api = api
         .route("/metrics", get(traffic::metrics))
         .route_layer(from_fn_with_state(web.clone(), access::require));
+    let console = console::routes().route_layer(from_fn_with_state(web.clone(), access::watch));
+    let asked = api.merge(console).route_layer(from_fn_with_state(web.clone(), audit::write_down));
     Router::new()
-        .merge(api)
+        .merge(asked)
         .route("/api/openapi.json", get(move || document::serve(text.clone())))
         .route("/healthz", get(|| async { "ok\n" }))
-        .merge(console::routes())
         .fallback(error::no_such_page)
         .method_not_allowed_fallback(error::no_such_method)
         .layer(from_fn(protect::time_limit))
@@ -96,7 +100,9 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(settings::domains, settings::set_domains))
         .routes(routes!(settings::certificates))
         .routes(routes!(settings::config, settings::set_config))
-        .routes(routes!(maintenance::pin, maintenance::unpin));
+        .routes(routes!(maintenance::pin, maintenance::unpin))
+        .routes(routes!(members::list))
+        .routes(routes!(members::set));
     let server = OpenApiRouter::new()
         .routes(routes!(traffic::all_traffic))
         .routes(routes!(people::whoami))
@@ -106,6 +112,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(people::remove_token))
         .routes(routes!(people::keys, people::add_key))
         .routes(routes!(people::remove_key))
+        .routes(routes!(audit::list))
         .routes(routes!(images::list, images::build))
         .routes(routes!(images::progress, images::cancel))
         .routes(routes!(images::check))

@@ -2,9 +2,9 @@
 
 use super::{
     Caller, Problem, Web,
+    access::way_word,
     input::{Input, Named},
 };
-use crate::platform::Way;
 use axum::{Json, extract::State, http::StatusCode};
 use teal_core::api::{
     Accepted, ErrorView, FindingView, KeyRequest, KeyView, NewToken, TokenRequest, TokenView, UserRequest,
@@ -14,15 +14,10 @@ use teal_core::api::{
 /// Whose token this is.
 #[utoipa::path(get, path = "/whoami", tag = "server",
     responses((status = 200, body = WhoAmI), (status = "default", body = ErrorView)))]
-pub(super) async fn whoami(State(web): State<Web>, caller: Caller) -> Result<Json<WhoAmI>, Problem> {
-    let token = caller.proof.token(&web).await?;
-    let way = match caller.who.way {
-        Way::Git => "Git",
-        Way::Console => "Console",
-        Way::Cli => "CLI",
-        Way::Api => "API",
-    };
-    Ok(Json(WhoAmI { user: caller.who.user, way: way.into(), token }))
+pub(super) async fn whoami(caller: Caller) -> Result<Json<WhoAmI>, Problem> {
+    let way = way_word(caller.who.way).to_owned();
+    let role = caller.who.rights.on_server();
+    Ok(Json(WhoAmI { user: caller.who.user, way, token: caller.token, role }))
 }
 
 /// All users.
@@ -32,15 +27,15 @@ pub(super) async fn users(State(web): State<Web>) -> Result<Json<Vec<UserView>>,
     Ok(Json(web.platform.users().await?))
 }
 
-/// Adds a user, or changes the mail address of one.
+/// Adds a user, or changes the mail address or the role of one.
 #[utoipa::path(post, path = "/users", tag = "people", request_body = UserRequest,
     responses((status = 200, body = UserView), (status = "default", body = ErrorView)))]
 pub(super) async fn set_user(
     State(web): State<Web>,
     caller: Caller,
-    Input(UserRequest { name, email }): Input<UserRequest>,
+    Input(user): Input<UserRequest>,
 ) -> Result<Json<UserView>, Problem> {
-    Ok(Json(web.platform.set_user(&caller.who, UserView { name, email }).await?))
+    Ok(Json(web.platform.set_user(&caller.who, user).await?))
 }
 
 /// Removes a user with their tokens and keys; the last one stays.
@@ -55,11 +50,11 @@ pub(super) async fn remove_user(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All tokens, without their secrets.
+/// Your tokens, and everybody's for an administrator, without their secrets.
 #[utoipa::path(get, path = "/tokens", tag = "people",
     responses((status = 200, body = Vec<TokenView>), (status = "default", body = ErrorView)))]
-pub(super) async fn tokens(State(web): State<Web>) -> Result<Json<Vec<TokenView>>, Problem> {
-    Ok(Json(web.platform.tokens().await?))
+pub(super) async fn tokens(State(web): State<Web>, caller: Caller) -> Result<Json<Vec<TokenView>>, Problem> {
+    Ok(Json(web.platform.tokens(&caller.who).await?))
 }
 
 /// Makes a token. Its secret is in this answer and never again.
@@ -68,10 +63,9 @@ pub(super) async fn tokens(State(web): State<Web>) -> Result<Json<Vec<TokenView>
 pub(super) async fn create_token(
     State(web): State<Web>,
     caller: Caller,
-    Input(TokenRequest { name, user }): Input<TokenRequest>,
+    Input(new): Input<TokenRequest>,
 ) -> Result<(StatusCode, Json<NewToken>), Problem> {
-    let user = user.unwrap_or_else(|| caller.who.user.clone());
-    Ok((StatusCode::CREATED, Json(web.platform.create_token(&caller.who, &user, &name).await?)))
+    Ok((StatusCode::CREATED, Json(web.platform.create_token(&caller.who, new).await?)))
 }
 
 /// Ends a token, and every session of the console that began with it.
@@ -86,11 +80,11 @@ pub(super) async fn remove_token(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// All SSH keys that may push.
+/// Your SSH keys, and everybody's for an administrator.
 #[utoipa::path(get, path = "/keys", tag = "people",
     responses((status = 200, body = Vec<KeyView>), (status = "default", body = ErrorView)))]
-pub(super) async fn keys(State(web): State<Web>) -> Result<Json<Vec<KeyView>>, Problem> {
-    Ok(Json(web.platform.keys().await?))
+pub(super) async fn keys(State(web): State<Web>, caller: Caller) -> Result<Json<Vec<KeyView>>, Problem> {
+    Ok(Json(web.platform.keys(&caller.who).await?))
 }
 
 /// Registers an SSH public key for the asking user.

@@ -5,6 +5,7 @@ mod console;
 mod lab;
 mod maintenance;
 mod ports;
+mod roles;
 mod streams;
 mod traffic;
 
@@ -18,7 +19,11 @@ async fn strangers_are_refused_at_every_route_of_the_document() {
     let document: Value = serde_json::from_str(&super::document()).expect("JSON");
     let mut routes = 0;
     for (path, operations) in document["paths"].as_object().expect("paths") {
-        let path = path.replace("{name}", "shop").replace("{id}", "d-1").replace("{fingerprint}", "SHA256:x");
+        let path = path
+            .replace("{name}", "shop")
+            .replace("{id}", "d-1")
+            .replace("{fingerprint}", "SHA256:x")
+            .replace("{user}", "ada");
         for method in operations.as_object().expect("operations").keys() {
             let answer = lab.ask(&method.to_uppercase(), &path).body("{}").send().await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{method} {path}");
@@ -67,7 +72,7 @@ async fn the_document_is_served_as_it_is_checked_in() {
 async fn a_token_says_who_asks_and_the_client_says_how() {
     let lab = Lab::new().await;
     let answer = lab.ask("GET", "/api/v1/whoami").token().send().await;
-    assert_eq!(answer.json(), json!({"user": "admin", "way": "API", "token": "t-admin"}));
+    assert_eq!(answer.json(), json!({"user": "admin", "way": "API", "token": "t-admin", "role": "admin"}));
     let answer = lab.ask("GET", "/api/v1/whoami").token().header("x-teal-client", "cli").send().await;
     assert_eq!(answer.json()["way"], "CLI");
 }

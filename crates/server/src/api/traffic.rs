@@ -1,7 +1,7 @@
 //! Routes about what moves: rates for people, a page for Prometheus.
 
 use super::{
-    Problem, Web,
+    Caller, Problem, Web,
     input::{Asked, TheApp},
 };
 use crate::metrics::CONTENT_TYPE;
@@ -33,9 +33,10 @@ impl Span {
     responses((status = 200, body = Vec<TrafficView>), (status = "default", body = ErrorView)))]
 pub(super) async fn all_traffic(
     State(web): State<Web>,
+    caller: Caller,
     Asked(span): Asked<Span>,
 ) -> Result<Json<Vec<TrafficView>>, Problem> {
-    Ok(Json(web.platform.traffic(None, span.duration()).await?))
+    Ok(Json(web.platform.traffic(&caller.who, None, span.duration()).await?))
 }
 
 /// What moves through one app, by environment: rates and percentiles of the span of time that begins with the request.
@@ -45,10 +46,11 @@ pub(super) async fn all_traffic(
     responses((status = 200, body = Vec<TrafficView>), (status = "default", body = ErrorView)))]
 pub(super) async fn app_traffic(
     State(web): State<Web>,
+    caller: Caller,
     TheApp(app): TheApp,
     Asked(span): Asked<Span>,
 ) -> Result<Json<Vec<TrafficView>>, Problem> {
-    Ok(Json(web.platform.traffic(Some(&app), span.duration()).await?))
+    Ok(Json(web.platform.traffic(&caller.who, Some(&app), span.duration()).await?))
 }
 
 /// Everything that is counted, in Prometheus's text format. Not part of the document: its form is Prometheus's.

@@ -15,6 +15,8 @@ mod view;
 mod visitor;
 mod when;
 
+pub(crate) use visitor::Refusal;
+
 use crate::api::Web;
 use axum::{
     Router,

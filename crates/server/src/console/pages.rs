@@ -191,17 +191,20 @@ pub(crate) async fn login(visitor: Result<Visitor, Refusal>, Query(Next { next }
 
 /// `/`: all applications at a glance.
 pub(crate) async fn applications(State(web): State<Web>, visitor: Visitor) -> Result<Html<String>, Refusal> {
-    let list = list(&web).await?;
+    let list = list(&web, &visitor).await?;
     Ok(html(&ApplicationsPage { frame: Frame::of("Applications", &visitor), list }))
 }
 
 /// The list alone.
-pub(crate) async fn applications_list(State(web): State<Web>, _: Visitor) -> Result<Html<String>, Refusal> {
-    Ok(html(&list(&web).await?))
+pub(crate) async fn applications_list(
+    State(web): State<Web>,
+    visitor: Visitor,
+) -> Result<Html<String>, Refusal> {
+    Ok(html(&list(&web, &visitor).await?))
 }
 
-async fn list(web: &Web) -> Result<List, Refusal> {
-    Ok(List { apps: web.platform.apps().await?.iter().map(view::listed).collect() })
+async fn list(web: &Web, visitor: &Visitor) -> Result<List, Refusal> {
+    Ok(List { apps: web.platform.apps(visitor.who()).await?.iter().map(view::listed).collect() })
 }
 
 /// `/apps/{name}`: the overview.

@@ -14,15 +14,15 @@ use tokio::sync::broadcast;
 
 /// What git needs to know, and the one thing it asks for: [`Gate::push`]. Errors are as the platform words them: users read them.
 pub trait Gate: Clone + Send + Sync + 'static {
-    /// As [`Platform::user_of_key`].
-    fn user_of_key(&self, fingerprint: &str) -> impl Future<Output = Result<Option<String>>> + Send;
+    /// As [`Platform::holder_of_key`].
+    fn holder_of_key(&self, fingerprint: &str) -> impl Future<Output = Result<Option<Principal>>> + Send;
 
-    /// As [`Platform::user_of_token_pair`].
-    fn user_of_token_pair(
+    /// As [`Platform::holder_of_token_pair`].
+    fn holder_of_token_pair(
         &self,
         id: &str,
         secret: &str,
-    ) -> impl Future<Output = Result<Option<String>>> + Send;
+    ) -> impl Future<Output = Result<Option<Principal>>> + Send;
 
     /// As [`Platform::find_app`].
     fn find_app(&self, name: &str) -> impl Future<Output = Result<AppId>> + Send;
@@ -56,12 +56,12 @@ pub trait Gate: Clone + Send + Sync + 'static {
 }
 
 impl Gate for Platform {
-    async fn user_of_key(&self, fingerprint: &str) -> Result<Option<String>> {
-        Self::user_of_key(self, fingerprint).await
+    async fn holder_of_key(&self, fingerprint: &str) -> Result<Option<Principal>> {
+        Self::holder_of_key(self, fingerprint).await
     }
 
-    async fn user_of_token_pair(&self, id: &str, secret: &str) -> Result<Option<String>> {
-        Self::user_of_token_pair(self, id, secret).await
+    async fn holder_of_token_pair(&self, id: &str, secret: &str) -> Result<Option<Principal>> {
+        Self::holder_of_token_pair(self, id, secret).await
     }
 
     async fn find_app(&self, name: &str) -> Result<AppId> {

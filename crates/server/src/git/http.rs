@@ -6,7 +6,7 @@ use super::{
     request::{Service, app_name, protocol},
     service::{Running, Streams, Talk},
 };
-use crate::platform::{self, Principal, Way};
+use crate::platform::{self, Principal};
 use axum::{
     Router,
     body::{Body, BodyDataStream},
@@ -178,7 +178,7 @@ impl<G: Gate> Http<G> {
             let text = "There is no such repository here: its address ends in /<app>.git";
             Refusal(StatusCode::NOT_FOUND, text.into())
         })?;
-        let visit = self.git.visit(who, name.to_owned()).await?;
+        let visit = self.git.visit(who, name.to_owned(), service).await?;
         Ok(self.git.start(visit, service, talk, version(headers)).await?)
     }
 
@@ -186,8 +186,8 @@ impl<G: Gate> Http<G> {
         let text = "Teal wants a token: its id as the user name, its secret as the password. Make one: teal tokens create";
         let unauthorised = || Refusal(StatusCode::UNAUTHORIZED, text.into());
         let (id, secret) = credentials(headers).ok_or_else(unauthorised)?;
-        match self.git.gate().user_of_token_pair(&id, &secret).await? {
-            Some(user) => Ok(Principal { user, way: Way::Git }),
+        match self.git.gate().holder_of_token_pair(&id, &secret).await? {
+            Some(who) => Ok(who),
             None => {
                 let _one_at_a_time = self.wrong.lock().await;
                 tokio::time::sleep(WRONG).await;

@@ -8,6 +8,7 @@ use nix::{
     unistd::Pid,
 };
 use std::{process::Stdio, time::Duration};
+use teal_core::role::Role;
 use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout},
     sync::OwnedSemaphorePermit,
@@ -42,14 +43,32 @@ pub(super) struct Streams {
 }
 
 impl<G: Gate> Git<G> {
-    /// Who comes to which app; the error is for the visitor to read.
-    pub(super) async fn visit(&self, who: platform::Principal, name: String) -> platform::Result<Visit> {
-        match self.gate().find_app(&name).await {
-            Ok(app) => Ok(Visit { who, app, name }),
-            Err(platform::Error::NotFound(_)) => Err(platform::Error::NotFound(format!(
-                "There is no app named {name} here. Make it first: teal apps create {name}"
+    /// Who comes to which app; the error is for the visitor to read. Whoever may not know of an app reads that there is none.
+    pub(super) async fn visit(
+        &self,
+        who: platform::Principal,
+        name: String,
+        service: Service,
+    ) -> platform::Result<Visit> {
+        let unknown = || {
+            let text = format!("There is no app named {name} here. Make it first: teal apps create {name}");
+            platform::Error::NotFound(text)
+        };
+        let app = match self.gate().find_app(&name).await {
+            Ok(app) => app,
+            Err(platform::Error::NotFound(_)) => return Err(unknown()),
+            Err(error) => return Err(error),
+        };
+        let needed = match service {
+            Service::UploadPack => Role::Viewer,
+            Service::ReceivePack => Role::Developer,
+        };
+        match who.rights.on(&app) {
+            Role::None => Err(unknown()),
+            held if held < needed => Err(platform::Error::Forbidden(format!(
+                "You may look at {name}, and not push to it: an administrator of it gives you the role `{needed}`."
             ))),
-            Err(error) => Err(error),
+            _ => Ok(Visit { who, app, name }),
         }
     }
 

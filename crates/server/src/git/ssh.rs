@@ -7,7 +7,7 @@ use super::{
     request::{self, Service},
     service::{Streams, Talk},
 };
-use crate::platform::{Principal, Way};
+use crate::platform::Principal;
 use russh::{
     Channel, ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, MethodKind, MethodSet,
     keys::{HashAlg, PrivateKey, ssh_key},
@@ -210,7 +210,7 @@ async fn serve<G: Gate>(
     let _ = stream.set_nodelay(true);
     let (known, mut is_known) = watch::channel(false);
     let places = Arc::new(Semaphore::new(MAX_CHANNELS));
-    let handler = Handler { git, user: None, known, places, channels: HashMap::new() };
+    let handler = Handler { git, who: None, known, places, channels: HashMap::new() };
     let greeted = tokio::time::timeout(LOGIN, server::run_stream(config, stream, handler)).await;
     let Ok(Ok(mut session)) = greeted else { return };
     let handle = session.handle();
@@ -239,7 +239,7 @@ async fn too_late(known: &mut watch::Receiver<bool>) {
 /// One connection.
 struct Handler<G> {
     git: Git<G>,
-    user: Option<String>,
+    who: Option<Principal>,
     known: watch::Sender<bool>,
     /// One for each channel until its command has ended.
     places: Arc<Semaphore>,
@@ -254,10 +254,10 @@ struct Waiting {
 }
 
 impl<G: Gate> Handler<G> {
-    async fn user_of(&self, key: &ssh_key::PublicKey) -> Option<String> {
+    async fn holder_of(&self, key: &ssh_key::PublicKey) -> Option<Principal> {
         let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-        match self.git.gate().user_of_key(&fingerprint).await {
-            Ok(user) => user,
+        match self.git.gate().holder_of_key(&fingerprint).await {
+            Ok(who) => who,
             Err(error) => {
                 tracing::warn!(%error, "an SSH key could not be looked up");
                 None
@@ -286,12 +286,12 @@ impl<G: Gate> server::Handler for Handler<G> {
         _user: &str,
         offer: PublicKeyOffer<'_>,
     ) -> Result<Auth, Self::Error> {
-        Ok(if self.user_of(offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
+        Ok(if self.holder_of(offer.public_key).await.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth, Self::Error> {
-        self.user = self.user_of(key.public_key).await;
-        Ok(if self.user.is_some() { Auth::Accept } else { Auth::reject() })
+        self.who = self.holder_of(key.public_key).await;
+        Ok(if self.who.is_some() { Auth::Accept } else { Auth::reject() })
     }
 
     async fn auth_succeeded(&mut self, _session: &mut Session) -> Result<(), Self::Error> {
@@ -333,7 +333,7 @@ impl<G: Gate> server::Handler for Handler<G> {
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), Self::Error> {
-        let user = self.user.as_deref().unwrap_or_default();
+        let user = self.who.as_ref().map_or("", |who| who.user.as_str());
         let sentence = format!("Hello {user}, your key works. {}", request::Refusal::NotGit);
         self.refuse(id, session, sentence)
     }
@@ -372,11 +372,10 @@ impl<G: Gate> server::Handler for Handler<G> {
             Ok(parsed) => parsed,
             Err(refusal) => return self.refuse(id, session, refusal.to_string()),
         };
-        let (Some(waiting), Some(user)) = (self.channels.remove(&id), self.user.clone()) else {
+        let (Some(waiting), Some(who)) = (self.channels.remove(&id), self.who.clone()) else {
             return session.channel_failure(id);
         };
         session.channel_success(id)?;
-        let who = Principal { user, way: Way::Git };
         tokio::spawn(converse(self.git.clone(), who, service, name, waiting));
         Ok(())
     }
@@ -386,7 +385,7 @@ impl<G: Gate> server::Handler for Handler<G> {
 async fn converse<G: Gate>(git: Git<G>, who: Principal, service: Service, name: String, waiting: Waiting) {
     let Waiting { channel, protocol, _place } = waiting;
     let (ears, mouth) = channel.split();
-    let visit = match git.visit(who, name).await {
+    let visit = match git.visit(who, name, service).await {
         Ok(visit) => visit,
         Err(error) => {
             return farewell(&mouth, &super::sentences(&error).join("\n"), REFUSED).await.unwrap_or(());

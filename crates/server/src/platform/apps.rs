@@ -6,6 +6,7 @@ use teal_core::{
     api::{Accepted, AppView, NewApp},
     deploy::{Act, App},
     id::AppId,
+    role::Role,
 };
 
 /// The longest name of an app: it becomes a host name's first label.
@@ -18,9 +19,7 @@ impl Platform {
     /// If there is none.
     pub async fn find_app(&self, name: &str) -> Result<AppId> {
         let found = self.store().app_of_name(name.to_owned()).await?;
-        found.ok_or_else(|| {
-            Error::NotFound(format!("there is no app `{}`: see `teal apps list`", crate::log::harmless(name)))
-        })
+        found.ok_or_else(|| no_such_app(name))
     }
 
     /// Makes an app.
@@ -49,7 +48,7 @@ impl Platform {
             self.check_streams(&id, &config, None, &domains).await?;
         }
         let app = App::new(id.clone(), name.clone(), domains, self.machine_settings(&config));
-        match self.store().create_app(app, new.config).await {
+        match self.store().create_app(app, new.config, Some(who.user.clone())).await {
             Ok(_) => {}
             Err(store::Error::Taken) => {
                 return Err(Error::invalid(
@@ -64,13 +63,13 @@ impl Platform {
         self.app(&id).await
     }
 
-    /// All apps, by name.
+    /// All apps of which the asking user may know, by name.
     ///
     /// # Errors
     /// If the store cannot be read.
-    pub async fn apps(&self) -> Result<Vec<AppView>> {
+    pub async fn apps(&self, who: &Principal) -> Result<Vec<AppView>> {
         let mut views = Vec::new();
-        for row in self.store().apps().await? {
+        for row in self.store().apps().await?.into_iter().filter(|row| who.rights.on(&row.id) > Role::None) {
             match self.app(&row.id).await {
                 Ok(view) => views.push(view),
                 Err(Error::NotFound(_)) => {}
@@ -113,6 +112,11 @@ impl Platform {
             message: "the app and everything that it has is being removed".into(),
         })
     }
+}
+
+/// There is none, or the asking user may not know of it: nobody can tell which.
+pub(crate) fn no_such_app(name: &str) -> Error {
+    Error::NotFound(format!("there is no app `{}`: see `teal apps list`", crate::log::harmless(name)))
 }
 
 /// The host of a URL, for the SSH address beside it.

@@ -1,6 +1,6 @@
 //! What moves: the router's counts with the names that rows give them, as rates for people and as a page for Prometheus.
 
-use super::{Error, Platform, Result};
+use super::{Error, Platform, Principal, Result};
 use crate::{
     metrics::{self, Facts},
     routerlink,
@@ -10,6 +10,7 @@ use teal_core::{
     deploy::Rows,
     id::AppId,
     metrics::Metrics,
+    role::Role,
     traffic::{self, TrafficView},
 };
 
@@ -17,11 +18,16 @@ use teal_core::{
 const SPAN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 impl Platform {
-    /// The traffic of one app, or of all, during a span that begins now: looks, waits, and looks again.
+    /// The traffic of one app, or of all of which the asking user may know, during a span that begins now: looks, waits, and looks again.
     ///
     /// # Errors
     /// If there is no such app, or the router does not tell.
-    pub async fn traffic(&self, app: Option<&AppId>, span: Duration) -> Result<Vec<TrafficView>> {
+    pub async fn traffic(
+        &self,
+        who: &Principal,
+        app: Option<&AppId>,
+        span: Duration,
+    ) -> Result<Vec<TrafficView>> {
         if let Some(app) = app {
             self.rows(app).await?;
         }
@@ -33,8 +39,11 @@ impl Platform {
             Some(app) => vec![self.rows(app).await?],
             None => self.store().census().await?,
         };
-        let mut views: Vec<TrafficView> =
-            rows.iter().flat_map(|rows| of_app(rows, &before, &after)).collect();
+        let mut views: Vec<TrafficView> = rows
+            .iter()
+            .filter(|rows| who.rights.on(&rows.app.id) > Role::None)
+            .flat_map(|rows| of_app(rows, &before, &after))
+            .collect();
         views.sort_by(|a, b| (&a.app, &a.environment).cmp(&(&b.app, &b.environment)));
         Ok(views)
     }

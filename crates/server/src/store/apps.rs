@@ -118,7 +118,7 @@ impl Store {
     ///
     /// # Errors
     /// If the name or the TCP port is taken, or the store cannot be written.
-    pub async fn create_app(&self, mut app: App, config: Overrides) -> Result<Rows> {
+    pub async fn create_app(&self, mut app: App, config: Overrides, maker: Option<String>) -> Result<Rows> {
         app.config = 1;
         let rows = Rows::new(app.clone());
         self.write(move |t, key| {
@@ -131,6 +131,9 @@ impl Store {
             let sealed = key.seal(&purpose(&app.id), b"{}")?;
             let sql = "INSERT INTO snapshots (app, number, variables, config) VALUES (?1, 1, ?2, ?3)";
             t.execute(sql, (app.id.as_str(), sealed, config))?;
+            let sql =
+                "INSERT INTO members (app, user, role) SELECT ?1, name, 'admin' FROM users WHERE name = ?2";
+            t.execute(sql, (app.id.as_str(), maker))?;
             Ok(())
         })
         .await?;
@@ -245,7 +248,7 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let key = Key::open(&place.path().join("key")).expect("a key");
         let store = Store::open(&place.path().join("store"), key).expect("opens");
-        let create = |name, port| store.create_app(app(name, port), Overrides::new());
+        let create = |name, port| store.create_app(app(name, port), Overrides::new(), None);
         let one = create("one", Some(5000)).await.expect("made");
         let two = create("two", None).await.expect("made");
         create("three", None).await.expect("many have none");

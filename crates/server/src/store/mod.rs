@@ -4,17 +4,22 @@
 
 mod accounts;
 mod apps;
+mod audit;
 mod census;
 mod certificates;
 mod mails;
+mod members;
 mod release_commands;
 mod rollouts;
 mod rows;
 
+pub use accounts::NewRow;
 pub use apps::{AppRow, Variables};
+pub use audit::Asked;
 pub use census::Ends;
 pub use certificates::{CertificateRow, Held, Order};
 pub use mails::QueuedMail;
+pub use members::Credential;
 pub use release_commands::ReleaseCommand;
 pub use rollouts::Pin;
 pub use rows::Commit;
@@ -34,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004.sql"),
     include_str!("../../migrations/0005.sql"),
     include_str!("../../migrations/0006.sql"),
+    include_str!("../../migrations/0007.sql"),
 ];
 
 /// What can go wrong with the store.

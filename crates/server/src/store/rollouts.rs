@@ -208,7 +208,7 @@ mod tests {
         let store = opened(&place);
         let id: AppId = "a-1".parse().expect("legal");
         let app = App::new(id.clone(), "shop".into(), Vec::new(), Settings::default());
-        store.create_app(app, Overrides::new()).await.expect("made");
+        store.create_app(app, Overrides::new(), None).await.expect("made");
         let pin = |until| Some(Pin { until: Time(until), author: "ann".into() });
         store.set_pin(&id, pin(5)).await.expect("pinned");
         store.set_pin(&id, pin(7)).await.expect("pinned");

@@ -61,7 +61,7 @@ impl Lab {
         let config = Arc::new(Config { acme: Some(acme), ..Config::default() });
         let store = open(directory.path().to_owned());
         let app = App::new(APP.parse().expect("id"), "shop".into(), domains, Settings::default());
-        store.create_app(app, BTreeMap::new()).await.expect("app");
+        store.create_app(app, BTreeMap::new(), None).await.expect("app");
         Self { edge, pebble, store, config, changes: broadcast::Sender::new(16), directory }
     }
 

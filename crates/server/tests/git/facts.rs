@@ -9,12 +9,13 @@ use std::{
 use teal_core::{
     api::{DeploymentView, FailureView},
     id::{AppId, DeploymentId},
+    role::Role,
     time::Time,
 };
 use teal_server::{
     git::Gate,
     log::Logs,
-    platform::{Changed, Error, Principal, Push, Result},
+    platform::{Changed, Error, Principal, Push, Result, Rights, Way},
 };
 use tokio::sync::{broadcast, watch};
 
@@ -44,6 +45,7 @@ struct Inner {
     deployments: Mutex<BTreeMap<DeploymentId, DeploymentView>>,
     refusal: Mutex<Option<String>>,
     at_once: Mutex<bool>,
+    role: Mutex<Role>,
 }
 
 pub const TOKEN: (&str, &str) = ("t-alice", "teal_right");
@@ -59,12 +61,24 @@ impl Facts {
             deployments: Mutex::default(),
             refusal: Mutex::default(),
             at_once: Mutex::default(),
+            role: Mutex::new(Role::Developer),
         };
         Self { inner: Arc::new(inner) }
     }
 
     pub fn register(&self, fingerprint: &str, user: &str) {
         self.inner.keys.lock().expect("lock").insert(fingerprint.into(), user.into());
+    }
+
+    /// From now on everybody has this role in every app; a developer's before.
+    pub fn everybody_is(&self, role: Role) {
+        *self.inner.role.lock().expect("lock") = role;
+    }
+
+    fn principal(&self, user: String) -> Principal {
+        let server = *self.inner.role.lock().expect("lock");
+        let rights = Rights { server, ..Rights::everything() };
+        Principal { user, way: Way::Git, rights: rights.into() }
     }
 
     /// From now on every deployment is live at once.
@@ -119,12 +133,13 @@ impl Facts {
 }
 
 impl Gate for Facts {
-    async fn user_of_key(&self, fingerprint: &str) -> Result<Option<String>> {
-        Ok(self.inner.keys.lock().expect("lock").get(fingerprint).cloned())
+    async fn holder_of_key(&self, fingerprint: &str) -> Result<Option<Principal>> {
+        let user = self.inner.keys.lock().expect("lock").get(fingerprint).cloned();
+        Ok(user.map(|user| self.principal(user)))
     }
 
-    async fn user_of_token_pair(&self, id: &str, secret: &str) -> Result<Option<String>> {
-        Ok(((id, secret) == TOKEN).then(|| "alice".into()))
+    async fn holder_of_token_pair(&self, id: &str, secret: &str) -> Result<Option<Principal>> {
+        Ok(((id, secret) == TOKEN).then(|| self.principal("alice".into())))
     }
 
     async fn find_app(&self, name: &str) -> Result<AppId> {

@@ -145,3 +145,32 @@ async fn the_host_key_stays_and_is_private() {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).expect("sets the mode");
     assert!(matches!(git.ssh(loopback).await, Err(Error::HostKey { .. })));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_says_who_may_look_and_who_may_push() {
+    use teal_core::role::Role;
+    let desk = Desk::new().await;
+    desk.facts.live_at_once();
+    let checkout = desk.checkout("work").await;
+    desk.git(&checkout, &["push", &desk.url(Way::Ssh, "shop"), "main"]).await;
+    desk.commit(&checkout, "second").await;
+    for way in WAYS {
+        let url = desk.url(way, "shop");
+        for (role, looks, words) in [
+            (Role::None, false, "There is no app named shop here"),
+            (Role::Viewer, true, "You may look at shop, and not push to it"),
+        ] {
+            desk.facts.everybody_is(role);
+            let looked = desk.try_git(&checkout, &["ls-remote", &url]).await;
+            assert_eq!(looked.code == Some(0), looks, "{way:?} {role}: {}", looked.said);
+            let pushed = desk.try_git(&checkout, &["push", &url, "main"]).await;
+            assert_ne!(pushed.code, Some(0), "{way:?} {role}");
+            // Over HTTP git hides the body of a refusal, and shows its status.
+            let told = pushed.said.contains(words) || pushed.said.contains("40");
+            assert!(told, "{way:?} {role}: {}", pushed.said);
+        }
+    }
+    assert_eq!(desk.facts.seen().len(), 1, "nothing of it arrived");
+    desk.facts.everybody_is(Role::Developer);
+    desk.git(&checkout, &["push", &desk.url(Way::Http, "shop"), "main"]).await;
+}

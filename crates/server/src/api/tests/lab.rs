@@ -3,9 +3,9 @@
 use crate::{
     config::Config,
     driver::Driver,
-    platform::{Platform, Principal, Push, Way},
+    platform::{Platform, Principal, Push, Rights, Way},
     secrets::Key,
-    store::Store,
+    store::{NewRow, Store},
 };
 use axum::{
     Router,
@@ -22,7 +22,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use teal_core::{api::UserView, id::DeploymentId, time::Time};
+use teal_core::{api::UserView, id::DeploymentId, role::Role, time::Time};
 use teal_runtime::{
     any::Any,
     process::{self, Process},
@@ -53,11 +53,11 @@ impl Lab {
         change(&mut config);
         let key = Key::open(&data.join("teal.key")).expect("key");
         let store = Store::open(&data.join("teal.sqlite"), key).expect("store");
-        store.set_user(UserView { name: "admin".into(), email: None }).await.expect("user");
         store
-            .add_token("t-admin".into(), "test".into(), "admin".into(), SECRET, Time(0))
+            .set_user(UserView { name: "admin".into(), email: None, role: Role::Admin })
             .await
-            .expect("token");
+            .expect("user");
+        store.add_token(NewRow::unlimited("t-admin", "test", "admin", Time(0)), SECRET).await.expect("token");
         let runtime = Any::Process(Process::open(process::Config::new(data)).expect("runtime"));
         let world = crate::start::world(Arc::new(config), store.clone(), runtime, "/proc/self/exe".into())
             .await
@@ -75,7 +75,7 @@ impl Lab {
 
     /// A push of a commit that holds nothing: its build ends with a verdict before anything runs.
     pub(super) async fn failing_push(&self, name: &str) -> DeploymentId {
-        let who = Principal { user: "admin".into(), way: Way::Git };
+        let who = Principal { user: "admin".into(), way: Way::Git, rights: Rights::everything().into() };
         let app = self.platform.find_app(name).await.expect("app");
         let commit = empty_commit(&self.platform.repository(&app));
         let push = Push { commit, message: "Break it".into(), author: "Ada".into() };
@@ -138,7 +138,11 @@ impl Ask {
     }
 
     pub(super) fn token(self) -> Self {
-        self.header("authorization", &format!("Bearer {SECRET}"))
+        self.secret(SECRET)
+    }
+
+    pub(super) fn secret(self, secret: &str) -> Self {
+        self.header("authorization", &format!("Bearer {secret}"))
     }
 
     pub(super) fn peer(mut self, address: [u8; 4]) -> Self {

@@ -5,7 +5,7 @@ use crate::{
     config::Config,
     driver::Driver,
     images::fake::Maker,
-    platform::{Platform, Principal, Push, Way},
+    platform::{Platform, Principal, Push, Rights, Way},
     secrets::Key,
     store::{QueuedMail, Store},
     world::now,
@@ -74,7 +74,7 @@ impl Rig {
     }
 
     pub(super) fn who() -> Principal {
-        Principal { user: "admin".into(), way: Way::Cli }
+        Principal { user: "admin".into(), way: Way::Cli, rights: Rights::everything().into() }
     }
 
     pub(super) fn tomorrow(&self) -> String {
