@@ -85,6 +85,7 @@ impl Pool {
     /// Keeps the connection for the next request, if there may be one.
     pub(crate) fn put(&self, mut connection: Connection) {
         connection.reused = true;
+        connection.wire.rest();
         if connection.peer.is_withdrawn() {
             return;
         }

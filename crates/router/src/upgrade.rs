@@ -45,13 +45,11 @@ pub(crate) struct Tunnel {
 struct Stream<'a> {
     early: Option<Buffer>,
     wire: &'a mut Wire,
-    /// The task that is woken when something comes, if it has asked for that.
-    asked: Option<usize>,
 }
 
 impl<'a> Stream<'a> {
     fn new(early: Option<Buffer>, wire: &'a mut Wire) -> Self {
-        Self { early, wire, asked: None }
+        Self { early, wire }
     }
 
     /// Ready when there may be something to read, or the end: whoever waits holds no buffer.
@@ -59,19 +57,12 @@ impl<'a> Stream<'a> {
         if self.early.is_some() {
             return Poll::Ready(Ok(()));
         }
-        let ready = match self.news(cx) {
-            Some(false) => return Poll::Pending,
-            Some(true) => Poll::Ready(Ok(())),
-            None => self.wire.poll_read_ready(cx),
-        };
-        self.asked = ready.is_pending().then(|| cx.waker().data().addr());
-        ready
+        self.wire.poll_read_ready(cx)
     }
 
-    /// Whether something came since this task asked to be woken; `None`: it has to ask. Each message wakes it for one of two directions, and to
-    /// ask again for the other one would cost more than to look.
-    fn news(&self, cx: &Context<'_>) -> Option<bool> {
-        if self.asked == Some(cx.waker().data().addr()) { self.wire.has_news() } else { None }
+    /// Nothing came since this task asked to be woken. Each message wakes it for one of two directions.
+    fn is_quiet(&self, cx: &Context<'_>) -> bool {
+        self.early.is_none() && self.wire.is_quiet(cx)
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -184,10 +175,10 @@ impl Awaited {
             return Poll::Pending;
         }
         let sleep = || Box::pin(tokio::time::sleep(limits.stalled));
-        let this = awaited
-            .get_or_insert_with(|| Self { pace: Pace::new(Instant::now(), limits, taken), sleep: sleep() });
+        let this =
+            awaited.get_or_insert_with(|| Self { pace: Pace::new(Instant::now(), taken), sleep: sleep() });
         while this.sleep.as_mut().poll(cx).is_ready() {
-            if this.pace.is_too_slow(Instant::now(), taken) {
+            if this.pace.is_too_slow(limits, Instant::now(), taken) {
                 return Poll::Ready(());
             }
             this.sleep = sleep();
@@ -287,7 +278,7 @@ impl Flow {
         to: &mut Stream<'_>,
         most: u64,
     ) -> Poll<io::Result<()>> {
-        if self.is_idle() && from.news(cx) == Some(false) {
+        if self.is_idle() && from.is_quiet(cx) {
             return Poll::Pending;
         }
         while !ready!(self.poll_once(cx, from, to, most))? {}

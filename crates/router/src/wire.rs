@@ -18,6 +18,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
+    task::coop::has_budget_remaining,
 };
 
 /// One connection.
@@ -26,6 +27,8 @@ pub(crate) struct Wire {
     carrier: Carrier,
     written: u64,
     read: u64,
+    /// The task that is woken when something comes, if it has asked for that and nothing was read since; 0 is none.
+    asked: usize,
 }
 
 /// What the bytes go over.
@@ -62,7 +65,7 @@ impl Wire {
     }
 
     fn over(carrier: Carrier) -> Self {
-        Self { carrier, written: 0, read: 0 }
+        Self { carrier, written: 0, read: 0, asked: 0 }
     }
 
     /// The other end is our own HTTP/2.
@@ -134,15 +137,42 @@ impl Wire {
 
     /// Ready when there may be something to read, or the end.
     pub(crate) fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.carrier {
-            Carrier::Tcp(stream) => stream.poll_read_ready(cx),
-            Carrier::Tls(stream, tls) => tls.poll_read_ready(cx, stream),
-            Carrier::Stream(pipe) => pipe.poll_read_ready(),
+        if let Some(came) = self.news(cx) {
+            // Asked in vain before, and woken since: the turn that this task has is not used up by it.
+            return if came { Poll::Ready(Ok(())) } else { Poll::Pending };
         }
+        // A task that has used up its turn waits without having asked.
+        let has_turn = has_budget_remaining();
+        let ready = match &mut self.carrier {
+            Carrier::Tcp(stream) => stream.poll_read_ready(cx),
+            Carrier::Tls(stream, tls) => return tls.poll_read_ready(cx, stream),
+            Carrier::Stream(pipe) => return pipe.poll_read_ready(),
+        };
+        self.asked = if ready.is_pending() && has_turn { cx.waker().data().addr() } else { 0 };
+        ready
+    }
+
+    /// Whether something came since this task asked to be woken; `None`: it has to ask, as it always has where more lies between the socket and
+    /// the bytes. To ask again would cost more than to look.
+    fn news(&self, cx: &Context<'_>) -> Option<bool> {
+        let has_asked = self.asked != 0 && self.asked == cx.waker().data().addr();
+        let stream = self.plain().ok().filter(|_| has_asked)?;
+        Some(Socket(stream).has_news())
+    }
+
+    /// Nothing came since this task asked to be woken.
+    pub(crate) fn is_quiet(&self, cx: &Context<'_>) -> bool {
+        self.news(cx) == Some(false)
+    }
+
+    /// Whoever has it next asks anew.
+    pub(crate) fn rest(&mut self) {
+        self.asked = 0;
     }
 
     /// Reads what there is; 0 is the end.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.asked = 0;
         let count = match &mut self.carrier {
             Carrier::Tcp(stream) => ready!(poll_socket_read(cx, stream, room))?,
             Carrier::Stream(pipe) => ready!(pipe.poll_read(room))?,
@@ -150,11 +180,6 @@ impl Wire {
         };
         self.read += count as u64;
         Poll::Ready(Ok(count))
-    }
-
-    /// Something came, or the end, as far as the runtime has been told; `None`: only [`Self::poll_read_ready`] knows.
-    pub(crate) fn has_news(&self) -> Option<bool> {
-        self.plain().ok().map(|stream| Socket(stream).has_news())
     }
 
     /// Writes as much as the other side takes of these parts, in one call. Pending: the same bytes have to be offered again.
@@ -191,6 +216,7 @@ impl Wire {
         splice: &mut Splice,
         most: u64,
     ) -> Poll<io::Result<usize>> {
+        self.asked = 0;
         let count = ready!(splice.poll_fill(cx, self.plain()?, most))?;
         self.read += count as u64;
         Poll::Ready(Ok(count))
@@ -321,4 +347,79 @@ pub(crate) async fn write_all(wire: &mut Wire, bytes: &[u8]) -> io::Result<()> {
         sent += std::future::poll_fn(|cx| wire.poll_write(cx, &[&bytes[sent..]])).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{future::poll_fn, time::Duration};
+    use tokio::{
+        net::TcpListener,
+        task::{LocalSet, coop::poll_proceed, spawn_local, yield_now},
+        time::timeout,
+    };
+
+    /// A wire, and the other end of it.
+    async fn pair() -> (Wire, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("listens");
+        let address = listener.local_addr().expect("bound");
+        let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (Wire::new(here.expect("connects")), there.expect("accepts").0)
+    }
+
+    /// Uses up what this task may do in one turn.
+    fn use_up(cx: &mut Context<'_>) {
+        while let Poll::Ready(turn) = poll_proceed(cx) {
+            turn.made_progress();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_had_used_up_its_turn_is_woken_all_the_same() {
+        let (mut wire, there) = pair().await;
+        let woken = async move {
+            poll_fn(|cx| {
+                use_up(cx);
+                assert!(wire.poll_read_ready(cx).is_pending());
+                Poll::Ready(())
+            })
+            .await;
+            poll_fn(|cx| wire.poll_read_ready(cx)).await.expect("ready");
+        };
+        let beside = async move {
+            let woken = spawn_local(woken);
+            yield_now().await;
+            drop(there);
+            timeout(Duration::from_secs(60), woken).await.expect("it is woken").expect("ends");
+        };
+        LocalSet::new().run_until(beside).await;
+    }
+
+    #[tokio::test]
+    async fn who_has_asked_is_told_of_each_piece() {
+        let (mut wire, there) = pair().await;
+        let reading = async move {
+            let (mut room, mut read) = ([0; 8], 0);
+            while read < 20 {
+                poll_fn(|cx| {
+                    let quiet = wire.poll_read_ready(cx).is_pending();
+                    // Whoever asks twice is still told.
+                    if quiet { wire.poll_read_ready(cx).map_ok(drop) } else { Poll::Ready(Ok(())) }
+                })
+                .await
+                .expect("ready");
+                read += poll_fn(|cx| wire.poll_read(cx, &mut room)).await.expect("reads");
+            }
+        };
+        let beside = async move {
+            let reading = spawn_local(reading);
+            for _ in 0..20 {
+                there.writable().await.expect("open");
+                assert_eq!(there.try_write(b"x").expect("writes"), 1);
+                yield_now().await;
+            }
+            timeout(Duration::from_secs(60), reading).await.expect("all of it is read").expect("ends");
+        };
+        LocalSet::new().run_until(beside).await;
+    }
 }
