@@ -27,6 +27,9 @@ impl<'a> Hops<'a> {
     /// Of this head.
     pub(crate) fn of(fields: Fields<'a>) -> Result<Self, Refusal> {
         let mut hops = Self { close: false, keep_alive: false, upgrade: false, nominated: Vec::new() };
+        if !fields.has(Name::Connection) {
+            return Ok(hops);
+        }
         for token in fields.tokens(Name::Connection) {
             match token.len() {
                 5 if token.eq_ignore_ascii_case("close") => hops.close = true,
@@ -165,6 +168,9 @@ fn connection_lines(head: &mut Vec<u8>, onward: Onward, asked: &Asked) {
 }
 
 fn keep_for(fields: Fields<'_>) -> Option<Duration> {
+    if !fields.has(Name::KeepAlive) {
+        return None;
+    }
     let seconds = fields.tokens(Name::KeepAlive).find_map(|token| token.strip_prefix("timeout="))?;
     seconds.parse().ok().map(Duration::from_secs)
 }

@@ -8,6 +8,7 @@ use crate::{
     headers::status_line,
     text,
 };
+use memchr::memchr;
 use teal_core::route::Absent;
 
 /// How a page is written.
@@ -25,12 +26,22 @@ const HTML: &[u8] = b"text/html";
 impl Form {
     /// The form that these request headers ask for.
     pub(crate) fn asked(fields: Fields<'_>) -> Self {
-        let kinds = fields.all(Name::Accept).flat_map(|line| line.split(|byte| *byte == b','));
-        let html = kinds.map(<[u8]>::trim_ascii).any(|kind| {
-            let (kind, rest) = kind.split_at(kind.len().min(HTML.len()));
-            kind.eq_ignore_ascii_case(HTML) && matches!(rest.trim_ascii_start(), [] | [b';', ..])
-        });
-        if html { Self::Html } else { Self::Text }
+        if fields.all(Name::Accept).any(takes_html) { Self::Html } else { Self::Text }
+    }
+}
+
+/// HTML is one of the kinds in this line. Most that have it have it first: the rest is not looked at then.
+fn takes_html(mut line: &[u8]) -> bool {
+    loop {
+        line = line.trim_ascii_start();
+        if let Some((kind, rest)) = line.split_at_checked(HTML.len())
+            && kind.eq_ignore_ascii_case(HTML)
+            && matches!(rest.trim_ascii_start(), [] | [b';' | b',', ..])
+        {
+            return true;
+        }
+        let Some(comma) = memchr(b',', line) else { return false };
+        line = &line[comma + 1..];
     }
 }
 
@@ -218,7 +229,17 @@ mod tests {
             page(&Page::Unknown("a".into()), Form::asked(request.fields))
         };
         assert!(kind("").contains("Content-Type: text/plain; charset=utf-8\r\n"));
-        let html = kind("Accept: text/html,application/xhtml+xml;q=0.9\r\n");
-        assert!(html.contains("Content-Type: text/html; charset=utf-8\r\n"));
+        let html = "Content-Type: text/html; charset=utf-8\r\n";
+        for kinds in [
+            "text/html,application/xhtml+xml;q=0.9",
+            "*/*, TEXT/html ;q=0.9",
+            "a/b,\ttext/html , c/d",
+            "text/html",
+        ] {
+            assert!(kind(&format!("Accept: a/b\r\naccept: {kinds}\r\n")).contains(html), "{kinds}");
+        }
+        for kinds in ["text/htmlx", "text/htm", "x/text/html", "text/html x", "a/b;text/html", ",,"] {
+            assert!(!kind(&format!("Accept: {kinds}\r\n")).contains(html), "{kinds}");
+        }
     }
 }

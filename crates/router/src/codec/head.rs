@@ -88,7 +88,7 @@ impl<'a> Fields<'a> {
 
     /// One of the elements is `token`.
     pub(crate) fn has_token(self, name: Name, token: &str) -> bool {
-        self.tokens(name).any(|one| one.eq_ignore_ascii_case(token))
+        self.has(name) && self.tokens(name).any(|one| one.eq_ignore_ascii_case(token))
     }
 }
 
