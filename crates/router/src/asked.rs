@@ -9,6 +9,7 @@ use crate::{
         target::Target,
     },
     headers::Hops,
+    node::Node,
     pages::Form,
     pins::Pins,
     text,
@@ -22,7 +23,7 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 #[derive(Debug)]
 pub(crate) struct Asker<'a> {
     /// The other end's address, as text.
-    pub(crate) node: &'a str,
+    pub(crate) node: &'a Node,
     /// The other end is a proxy of the operator's: what it says of others is kept.
     pub(crate) trusted: bool,
     /// The same as an address.
@@ -203,14 +204,16 @@ fn upgrade<'a>(fields: Fields<'a>, hops: &Hops<'_>) -> Option<(Protocol, &'a str
 /// From where and to which host the client came. A host was let in only if a quoted string can hold it, and is quoted because a port's colon is no
 /// token's character.
 fn forwarded(head: &mut Vec<u8>, fields: Fields<'_>, asker: &Asker<'_>, authority: &str) {
-    let Asker { node, scheme, .. } = *asker;
-    let is_v6 = node.as_bytes().contains(&b':');
-    let (open, close) = if is_v6 { ("for=\"[", "]\";host=\"") } else { ("for=", ";host=\"") };
-    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor, asker);
-    write(head, &[node, "\r\n"]);
-    list(head, "Forwarded: ", fields, Name::Forwarded, asker);
-    write(head, &[open, node, close, authority, "\";proto=", scheme, "\r\nX-Forwarded-Host: "]);
-    let told = fields.all(Name::XForwardedHost).next().filter(|_| asker.trusted);
+    let Asker { node, scheme, trusted, .. } = *asker;
+    if !trusted {
+        write(head, &[node.lines(), authority, "\";proto=", scheme, "\r\nX-Forwarded-Host: ", authority]);
+        return write(head, &["\r\nX-Forwarded-Proto: ", scheme, "\r\n"]);
+    }
+    list(head, "X-Forwarded-For: ", fields, Name::XForwardedFor);
+    write(head, &[node.text(), "\r\n"]);
+    list(head, "Forwarded: ", fields, Name::Forwarded);
+    write(head, &[node.pair(), authority, "\";proto=", scheme, "\r\nX-Forwarded-Host: "]);
+    let told = fields.all(Name::XForwardedHost).next();
     head.extend_from_slice(told.unwrap_or(authority.as_bytes()));
     head.extend_from_slice(b"\r\nX-Forwarded-Proto: ");
     head.extend_from_slice(proto(fields, asker));
@@ -240,9 +243,9 @@ fn proto<'a>(fields: Fields<'a>, asker: &Asker<'a>) -> &'a [u8] {
 }
 
 /// The beginning of a comma-separated list in one line, with what a trusted proxy said before.
-fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name, asker: &Asker<'_>) {
+fn list(head: &mut Vec<u8>, text: &str, fields: Fields<'_>, name: Name) {
     head.extend_from_slice(text.as_bytes());
-    for before in fields.all(name).filter(|value| asker.trusted && !value.is_empty()) {
+    for before in fields.all(name).filter(|value| !value.is_empty()) {
         head.extend_from_slice(before);
         head.extend_from_slice(b", ");
     }
@@ -254,23 +257,26 @@ fn identify(head: &mut Vec<u8>, fields: Fields<'_>) {
     if let Some(value) = fields.all(Name::XRequestId).next().filter(fit) {
         return line(head, "X-Request-Id", value);
     }
-    head.extend_from_slice(b"X-Request-Id: ");
-    text::hex(head, crate::chance::next(), 16);
-    text::hex(head, crate::chance::next(), 16);
-    head.extend_from_slice(b"\r\n");
+    let [one, other] = [(); 2].map(|()| text::hex_digits(crate::chance::next()));
+    let mut id = [0; 32];
+    id[..16].copy_from_slice(&one);
+    id[16..].copy_from_slice(&other);
+    line(head, "X-Request-Id", &id);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::codec::head::{MAX_LINES, Space};
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, sync::LazyLock};
 
     const PROXIES: [IpAddr; 2] =
         [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
 
+    static NODE: LazyLock<Node> = LazyLock::new(|| Node::new(PROXIES[0]));
+
     fn asker(trusted: bool) -> Asker<'static> {
-        Asker { node: "192.0.2.1", trusted, address: PROXIES[0], proxies: &PROXIES, scheme: "http" }
+        Asker { node: &NODE, trusted, address: PROXIES[0], proxies: &PROXIES, scheme: "http" }
     }
 
     fn ask(head: &str, trusted: bool) -> Result<(Asked, String), Refusal> {

@@ -47,6 +47,12 @@ impl Listener {
     /// Waits until the environment is to be cut and this stream's random share of the span has passed; for ever if it never is.
     pub(crate) async fn ordered(mut self) {
         let span = self.next().await;
+        // Boxed: nearly nobody comes here, and everybody would have the room for it.
+        Box::pin(self.share(span)).await;
+    }
+
+    /// Waits for a random share of the span.
+    async fn share(&mut self, span: u64) {
         let share = Duration::from_millis(crate::chance::below(span));
         if share.is_zero() {
             return;
@@ -62,18 +68,17 @@ impl Listener {
     async fn next(&mut self) -> u64 {
         let mut notified = pin!(self.cut.listeners.notified());
         // Whoever is looked at again and again by the same task is in the list already.
-        let mut known = None;
-        let listen = poll_fn(|cx| {
+        let mut known = 0;
+        self.heard = poll_fn(|cx| {
             let count = self.cut.count.load(Ordering::Acquire);
-            let task = Some(cx.waker().data().addr());
+            let task = cx.waker().data().addr();
             if count != self.heard || task != known && notified.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(count);
             }
             known = task;
             Poll::Pending
-        });
-        let count = listen.await;
-        self.heard = count;
+        })
+        .await;
         self.cut.span.load(Ordering::Acquire)
     }
 }

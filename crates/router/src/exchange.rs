@@ -88,31 +88,31 @@ pub(crate) struct Exchange<'a> {
     keep: bool,
     onward: Option<Onward>,
     /// The cookie that the client is given with the answer.
-    pub(crate) pin: Option<String>,
-    patience: Patience,
+    pub(crate) pin: Option<Box<str>>,
+    patience: Patience<'a>,
     /// What had gone through the instance's connection before.
     before: (u64, u64),
 }
 
 impl<'a> Exchange<'a> {
-    /// Nothing was sent on this connection yet.
+    /// Nothing was sent on the connection yet, if there is one already.
     pub(crate) fn new(
         worker: &'a Worker,
         client: &'a mut Client,
         asked: &'a Asked,
-        app: Connection,
+        app: Option<Connection>,
         counted: (Ticket, Busy),
         now: Instant,
     ) -> Self {
         client.up.rewind();
-        let before = (app.wire.written(), app.wire.read());
         Self {
             worker,
             patience: Patience::new(now, &worker.limits, client.wire.read()),
             client,
             asked,
-            down: Lane::expecting(app.large),
-            app: Some(app),
+            down: Lane::expecting(app.as_ref().is_some_and(|app| app.large)),
+            before: app.as_ref().map_or((0, 0), moved),
+            app,
             counted: Some(counted),
             upload: Upload::Going,
             scan: Scan::default(),
@@ -123,13 +123,25 @@ impl<'a> Exchange<'a> {
             keep: false,
             onward: None,
             pin: None,
-            before,
         }
+    }
+
+    /// There is somebody to send the request to.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.app.is_some()
+    }
+
+    /// Here is one, made anew: all time counts from now on.
+    pub(crate) fn connect(&mut self, app: Connection, now: Instant) {
+        self.patience = Patience::new(now, &self.worker.limits, self.client.wire.read());
+        self.expecting = self.asked.expects.then_some(now + EXPECTING);
+        self.before = moved(&app);
+        self.app = Some(app);
     }
 
     /// Nothing of the request left this machine on this connection.
     pub(crate) fn is_unsent(&self) -> bool {
-        self.app.as_ref().is_some_and(|app| (app.wire.written(), app.wire.read()) == self.before)
+        self.app.as_ref().is_some_and(|app| moved(app) == self.before)
     }
 
     /// The instance had closed the idle connection, and the request can be sent once more: nothing of it was sent, or nothing of it
@@ -146,8 +158,19 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Ready when the final answer begins to leave, or when it says that the instance takes the connection: `true`.
+    pub(crate) fn poll_begun(
+        &mut self,
+        cx: &mut Context<'_>,
+        order: Pin<&mut impl Future<Output = ()>>,
+    ) -> Poll<Result<bool, Fault>> {
+        let answer = ready!(self.poll_answer(cx, order))?;
+        let switches = answer.status == 101;
+        Poll::Ready(if switches { Ok(true) } else { self.begin(&answer).map(|()| false) })
+    }
+
     /// Ready with the head of the final answer, which is staged for the client.
-    pub(crate) fn poll_answer(
+    fn poll_answer(
         &mut self,
         cx: &mut Context<'_>,
         order: Pin<&mut impl Future<Output = ()>>,
@@ -236,6 +259,9 @@ impl<'a> Exchange<'a> {
     /// The next head that the instance has sent whole.
     fn read_head(&mut self) -> Result<Option<Answer>, Fault> {
         let raw = self.down.raw();
+        if raw.is_empty() {
+            return Ok(None);
+        }
         let Some(length) = self.scan.head(raw).map_err(|_| Fault::Garbled)? else {
             return if raw.len() >= LARGE { Err(Fault::Garbled) } else { Ok(None) };
         };
@@ -282,7 +308,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Counts the answer, and decodes what came of its body with its head: what is none must not begin to leave.
-    pub(crate) fn begin(&mut self, answer: &Answer) -> Result<(), Fault> {
+    fn begin(&mut self, answer: &Answer) -> Result<(), Fault> {
         self.down.stage().map_err(|_| Fault::Garbled)?;
         let now = Instant::now();
         self.patience.answered(now, self.client.wire.written());
@@ -309,21 +335,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Carries the response to its end.
-    pub(crate) async fn relay(&mut self, mut order: Pin<&mut impl Future<Output = ()>>) -> After {
-        let ended = poll_fn(|cx| self.poll_relay(cx, order.as_mut())).await;
-        match ended {
-            Ok(()) => self.after(),
-            Err(Fault::Cut) if self.endless => Box::pin(self.end_in_good_order()).await,
-            Err(Fault::Cut) => self.break_off(),
-            Err(Fault::App | Fault::Garbled | Fault::Slow) => {
-                self.counters(Counters::failed);
-                self.break_off()
-            }
-            Err(Fault::Client | Fault::Refused(_)) => After::Close,
-        }
-    }
-
-    fn poll_relay(
+    pub(crate) fn poll_relay(
         &mut self,
         cx: &mut Context<'_>,
         order: Pin<&mut impl Future<Output = ()>>,
@@ -392,7 +404,21 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn after(&self) -> After {
+    /// What becomes of the client's connection now; nothing: the stream has to be ended in good order.
+    pub(crate) fn after(&self, ended: Result<(), Fault>) -> Option<After> {
+        match ended {
+            Ok(()) => Some(self.done()),
+            Err(Fault::Cut) if self.endless => None,
+            Err(Fault::Cut) => Some(self.break_off()),
+            Err(Fault::App | Fault::Garbled | Fault::Slow) => {
+                self.counters(Counters::failed);
+                Some(self.break_off())
+            }
+            Err(Fault::Client | Fault::Refused(_)) => Some(After::Close),
+        }
+    }
+
+    fn done(&self) -> After {
         let close = self.onward.is_none_or(|onward| onward.close);
         match self.upload {
             Upload::Done if !close => After::Keep,
@@ -411,7 +437,8 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    async fn end_in_good_order(&mut self) -> After {
+    /// The environment is being closed, and the stream would go on for ever.
+    pub(crate) async fn end_in_good_order(&mut self) -> After {
         if self.down.cut_short() {
             let flush = poll_fn(|cx| self.down.poll_flush(cx, &mut self.client.wire));
             let _ = timeout(LAST_BYTES, flush).await;
@@ -438,4 +465,9 @@ impl<'a> Exchange<'a> {
         let early = self.down.buffer.take();
         After::Tunnel(Box::new(Tunnel { app: app.wire, early, websocket, cuts, counted: (ticket, busy) }))
     }
+}
+
+/// What went through it in both directions.
+fn moved(app: &Connection) -> (u64, u64) {
+    (app.wire.written(), app.wire.read())
 }

@@ -12,8 +12,8 @@ use crate::{
     pages::Page,
     pool::Connection,
     serve::{After, Client},
-    table::{App, Peer},
-    traffic::Ticket,
+    table::{App, Peer, Target},
+    traffic::{Counters, Ticket},
     worker::Worker,
 };
 use std::{
@@ -32,7 +32,7 @@ pub(crate) const MAX_TRIED: usize = 8;
 pub(crate) const AVOIDED: Duration = Duration::from_secs(2);
 
 /// Answers one request. Every failure before the answer has begun is a page.
-pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Asked) -> After {
+pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Box<Asked>) -> After {
     let head = std::mem::take(&mut asked.head);
     client.up.start(head, asked.framing, asked.framing == Framing::Chunked, true);
     // What came of the body with the head leaves with it, or, if it is none, keeps the head from leaving.
@@ -41,16 +41,20 @@ pub(crate) async fn answer(worker: &Worker, client: &mut Client, mut asked: Aske
         Ok(_) => Journey::new(worker, client, &asked).run().await,
         Err(refusal) => Err(Page::Refused(refusal)),
     };
-    let after = match ended {
+    // Boxed: seldom needed, and every request would have the room for it.
+    let after = match ended.map_err(|page| Box::pin(instead(worker, client, &asked, page))) {
         Ok(after) => after,
-        Err(page) => {
-            let unread = !client.up.is_read();
-            let close = page.closes() || !asked.keep || asked.is_old || unread || worker.is_leaving();
-            Box::pin(client.say(&page, asked.form, close, asked.is_head)).await
-        }
+        Err(saying) => saying.await,
     };
     client.up.clear();
     after
+}
+
+/// Says a page of ours in place of an app's answer.
+async fn instead(worker: &Worker, client: &mut Client, asked: &Asked, page: Page) -> After {
+    let unread = !client.up.is_read();
+    let close = page.closes() || !asked.keep || asked.is_old || unread || worker.is_leaving();
+    client.say(&page, asked.form, close, asked.is_head).await
 }
 
 /// What a certificate authority gets that looks for a proof of ours. Whoever else asks there is the app's.
@@ -86,7 +90,7 @@ impl<'a> Journey<'a> {
         Self { worker, client, asked, tried: Vec::new(), fresh: false, since: asked.at }
     }
 
-    async fn run(mut self) -> Result<After, Page> {
+    async fn run(&mut self) -> Result<After, Page> {
         loop {
             // Looked up again for each attempt: the route may have changed while an instance kept us waiting.
             let target = asked::target(self.client.up.head());
@@ -110,10 +114,7 @@ impl<'a> Journey<'a> {
                 app.choose(Some(&self.asked.pins), &self.tried, now).filter(|_| self.tried.len() < MAX_TRIED);
             let Some((target, peer)) = chosen else { return Err(nobody(&app)) };
             self.client.visit.given(&target.counters);
-            let place = app.enter(self.asked.client).map_err(|full| too_much(&app, full))?;
-            let ticket = Ticket::new(Arc::clone(&target.counters));
-            let busy = Busy::new(Arc::clone(&peer), place);
-            match self.attempt(&app, &peer, ticket, busy).await {
+            match self.attempt(&app, target, &peer).await {
                 Ok(after) => return Ok(after),
                 Err(Miss::Elsewhere) => self.tried.push(peer),
                 Err(Miss::Again) => self.fresh = true,
@@ -123,57 +124,56 @@ impl<'a> Journey<'a> {
         }
     }
 
-    async fn attempt(
-        &mut self,
-        app: &App,
-        peer: &Arc<Peer>,
-        ticket: Ticket,
-        busy: Busy,
-    ) -> Result<After, Miss> {
-        let mut order = pin!(ticket.counters().listen().ordered());
-        let connection = self.connection(app, peer, &ticket, order.as_mut()).await?;
-        if !connection.reused {
-            self.since = Instant::now();
+    /// Counted before anything is waited for. What it holds is made in here: whatever an argument is made of would take its room twice.
+    async fn attempt(&mut self, app: &App, target: &Target, peer: &Arc<Peer>) -> Result<After, Miss> {
+        let place = app.enter(self.asked.client).map_err(|full| Miss::Over(too_much(app, full)))?;
+        let counted = (Ticket::new(Arc::clone(&target.counters)), Busy::new(Arc::clone(peer), place));
+        let mut order = pin!(target.counters.listen().ordered());
+        let pooled = self.pooled(peer);
+        let mut exchange = Exchange::new(self.worker, self.client, self.asked, pooled, counted, self.since);
+        if !exchange.is_connected() {
+            // Boxed: seldom needed, and larger than all else that a request holds.
+            let connecting = Box::pin(connection(self.worker, app, peer, &target.counters, order.as_mut()));
+            exchange.connect(connecting.await?, Instant::now());
         }
-        let mut exchange =
-            Exchange::new(self.worker, self.client, self.asked, connection, (ticket, busy), self.since);
         exchange.pin = app.pin(&self.asked.pins, peer, !self.asked.is_clear);
-        let fault = match poll_fn(|cx| exchange.poll_answer(cx, order.as_mut())).await {
-            Ok(answer) if answer.status == 101 => return Ok(Box::pin(exchange.switch()).await),
-            Ok(answer) => match exchange.begin(&answer) {
-                Ok(()) => return Ok(exchange.relay(order).await),
-                Err(fault) => fault,
-            },
-            Err(fault) => fault,
-        };
-        Err(miss(&exchange, fault, app))
+        match poll_fn(|cx| exchange.poll_begun(cx, order.as_mut())).await {
+            Ok(true) => return Ok(Box::pin(exchange.switch()).await),
+            Ok(false) => (),
+            Err(fault) => return Err(miss(&exchange, fault, app)),
+        }
+        let ended = poll_fn(|cx| exchange.poll_relay(cx, order.as_mut())).await;
+        match exchange.after(ended) {
+            Some(after) => Ok(after),
+            None => Ok(Box::pin(exchange.end_in_good_order()).await),
+        }
     }
 
-    async fn connection(
-        &self,
-        app: &App,
-        peer: &Arc<Peer>,
-        ticket: &Ticket,
-        order: Pin<&mut impl Future<Output = ()>>,
-    ) -> Result<Connection, Miss> {
+    /// A connection that has answered a request before.
+    fn pooled(&self, peer: &Arc<Peer>) -> Option<Connection> {
         let pool = &self.worker.pool;
-        if !self.fresh
-            && let Some(connection) = pool.take(peer, !self.asked.is_repeatable(), self.since)
-        {
-            return Ok(connection);
-        }
-        // Boxed: seldom needed, and larger than all else that a request holds.
-        match until(Box::pin(pool.connect(peer)), order).await {
-            None => Err(Miss::Over(Page::Closed(app.name.clone()))),
-            Some(Ok(connection)) => Ok(connection),
-            Some(Err(error)) => {
-                tracing::info!(app = app.name, address = %peer.address(), %error, "an instance refused a connection");
-                ticket.counters().refused();
-                if error.kind() != io::ErrorKind::ConnectionRefused {
-                    self.worker.directory.avoid(peer, AVOIDED);
-                }
-                Err(Miss::Elsewhere)
+        if self.fresh { None } else { pool.take(peer, !self.asked.is_repeatable(), self.since) }
+    }
+}
+
+/// A new connection.
+async fn connection(
+    worker: &Worker,
+    app: &App,
+    peer: &Arc<Peer>,
+    counters: &Counters,
+    order: Pin<&mut impl Future<Output = ()>>,
+) -> Result<Connection, Miss> {
+    match until(worker.pool.connect(peer), order).await {
+        None => Err(Miss::Over(Page::Closed(app.name.clone()))),
+        Some(Ok(connection)) => Ok(connection),
+        Some(Err(error)) => {
+            tracing::info!(app = app.name, address = %peer.address(), %error, "an instance refused a connection");
+            counters.refused();
+            if error.kind() != io::ErrorKind::ConnectionRefused {
+                worker.directory.avoid(peer, AVOIDED);
             }
+            Err(Miss::Elsewhere)
         }
     }
 }
@@ -227,4 +227,32 @@ fn miss(exchange: &Exchange<'_>, fault: Fault, app: &App) -> Miss {
         counters.failed();
     });
     Miss::Over(page)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the allocator gives at once, without looking for room.
+    const AT_ONCE: usize = 1024;
+
+    fn answering<'a>(
+        worker: &'a Worker,
+        client: &'a mut Client,
+        asked: Box<Asked>,
+    ) -> impl Future<Output = After> + use<'a> {
+        answer(worker, client, asked)
+    }
+
+    fn size<A, B, C, F>(_: fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_request_takes_no_more_room_than_is_given_at_once() {
+        fn of<'a>() -> usize {
+            size::<&'a Worker, &'a mut Client, _, _>(answering)
+        }
+        assert!(of() <= AT_ONCE, "{}", of());
+    }
 }

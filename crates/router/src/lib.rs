@@ -35,6 +35,7 @@ mod kept;
 mod lane;
 mod listeners;
 mod metrics;
+mod node;
 mod options;
 mod pace;
 mod pages;

@@ -5,14 +5,11 @@
 //! reads no clock and sets none.
 
 use crate::options::Limits;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// One client's pace, looked at now and then.
 #[derive(Debug)]
 pub(crate) struct Pace {
-    rate: u64,
-    /// What is taken is judged over this long at least: kernels' buffers are emptied in pieces.
-    span: Duration,
     since: Instant,
     /// Bytes that the client had taken then.
     taken: u64,
@@ -21,8 +18,8 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// From now on, a client that has taken so many bytes.
-    pub(crate) fn new(now: Instant, limits: &Limits, taken: u64) -> Self {
-        Self { rate: limits.answer_rate, span: limits.stalled, since: now, taken, caught_up: false }
+    pub(crate) fn new(now: Instant, taken: u64) -> Self {
+        Self { since: now, taken, caught_up: false }
     }
 
     /// Nothing waits for the client at this moment.
@@ -36,12 +33,13 @@ impl Pace {
     }
 
     /// Something waits, and so many bytes were taken in all: whether it took too few of them while it was awaited.
-    pub(crate) fn is_too_slow(&mut self, now: Instant, taken: u64) -> bool {
+    pub(crate) fn is_too_slow(&mut self, limits: &Limits, now: Instant, taken: u64) -> bool {
         let span = now.saturating_duration_since(self.since);
-        if !self.caught_up && span < self.span {
+        // Judged over this long at least: kernels' buffers are emptied in pieces.
+        if !self.caught_up && span < limits.stalled {
             return false;
         }
-        let least = u128::from(self.rate) * span.as_millis() / 1000;
+        let least = u128::from(limits.answer_rate) * span.as_millis() / 1000;
         let slow = !self.caught_up && u128::from(taken.saturating_sub(self.taken)) < least;
         self.restart(now, taken);
         slow
@@ -51,39 +49,45 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn second(number: u64) -> Duration {
         Duration::from_secs(number)
     }
 
-    fn pace(now: Instant, rate: u64) -> Pace {
-        let limits = Limits { stalled: second(300), answer_rate: rate, ..Limits::default() };
-        Pace::new(now, &limits, 1_000)
+    fn limits(rate: u64) -> Limits {
+        Limits { stalled: second(300), answer_rate: rate, ..Limits::default() }
     }
 
     #[test]
     fn who_drips_is_too_slow_once_the_span_is_over_however_much_was_taken_before() {
         let start = Instant::now();
-        let mut pace = pace(start, 100);
-        assert!(!pace.is_too_slow(start + second(299), 1_001), "not before");
-        assert!(!pace.is_too_slow(start + second(300), 31_000), "as fast as it must be");
-        assert!(!pace.is_too_slow(start + second(600), 900_000), "faster");
-        assert!(pace.is_too_slow(start + second(900), 929_999), "what was taken before does not help");
+        let (limits, mut pace) = (limits(100), Pace::new(start, 1_000));
+        assert!(!pace.is_too_slow(&limits, start + second(299), 1_001), "not before");
+        assert!(!pace.is_too_slow(&limits, start + second(300), 31_000), "as fast as it must be");
+        assert!(!pace.is_too_slow(&limits, start + second(600), 900_000), "faster");
+        assert!(
+            pace.is_too_slow(&limits, start + second(900), 929_999),
+            "what was taken before does not help"
+        );
     }
 
     #[test]
     fn who_had_taken_everything_in_between_is_not_blamed() {
         let start = Instant::now();
-        let mut pace = pace(start, 100);
+        let (limits, mut pace) = (limits(100), Pace::new(start, 1_000));
         pace.caught_up();
-        assert!(!pace.is_too_slow(start + second(300), 1_001));
-        assert!(!pace.is_too_slow(start + second(599), 1_002), "the span begins where it had caught up");
-        assert!(pace.is_too_slow(start + second(600), 1_002));
+        assert!(!pace.is_too_slow(&limits, start + second(300), 1_001));
+        assert!(
+            !pace.is_too_slow(&limits, start + second(599), 1_002),
+            "the span begins where it had caught up"
+        );
+        assert!(pace.is_too_slow(&limits, start + second(600), 1_002));
     }
 
     #[test]
     fn no_rate_is_no_minimum() {
         let start = Instant::now();
-        assert!(!pace(start, 0).is_too_slow(start + second(3_000), 1_000));
+        assert!(!Pace::new(start, 1_000).is_too_slow(&limits(0), start + second(3_000), 1_000));
     }
 }

@@ -11,10 +11,8 @@ const FOR_EVER: Duration = Duration::from_secs(1 << 32);
 
 /// What was seen last.
 #[derive(Debug)]
-pub(crate) struct Patience {
-    answer: Duration,
-    stalled: Duration,
-    rate: u64,
+pub(crate) struct Patience<'a> {
+    limits: &'a Limits,
     begun: Instant,
     /// Bytes from the client before the exchange.
     read: u64,
@@ -39,18 +37,16 @@ pub(crate) struct Look {
     pub(crate) waits: Option<Fault>,
 }
 
-impl Patience {
-    pub(crate) fn new(now: Instant, limits: &Limits, read: u64) -> Self {
+impl<'a> Patience<'a> {
+    pub(crate) fn new(now: Instant, limits: &'a Limits, read: u64) -> Self {
         let mut patience = Self {
-            answer: limits.answer,
-            stalled: limits.stalled,
-            rate: limits.body_rate,
+            limits,
             begun: now,
             read,
             moved: u64::MAX,
             since: now,
             until: now,
-            taking: Pace::new(now, limits, 0),
+            taking: Pace::new(now, 0),
         };
         patience.until = now + patience.period();
         patience
@@ -82,7 +78,7 @@ impl Patience {
         if look.uploads.is_some_and(|read| self.is_too_slow(now, read)) {
             return Some(Fault::Refused(crate::codec::Refusal::Slow));
         }
-        if look.waits == Some(Fault::Client) && self.taking.is_too_slow(now, look.taken) {
+        if look.waits == Some(Fault::Client) && self.taking.is_too_slow(self.limits, now, look.taken) {
             return look.waits;
         }
         if look.moved != self.moved {
@@ -91,8 +87,8 @@ impl Patience {
         let due = self.since
             + match look.waits {
                 None => FOR_EVER,
-                Some(Fault::Slow) => self.answer,
-                Some(_) => self.stalled,
+                Some(Fault::Slow) => self.limits.answer,
+                Some(_) => self.limits.stalled,
             };
         if now >= due {
             return look.waits;
@@ -102,13 +98,13 @@ impl Patience {
     }
 
     fn period(&self) -> Duration {
-        let period = self.answer.min(self.stalled);
-        if self.rate > 0 { period.min(PACE) } else { period }
+        let period = self.limits.answer.min(self.limits.stalled);
+        if self.limits.body_rate > 0 { period.min(PACE) } else { period }
     }
 
     fn is_too_slow(&self, now: Instant, read: u64) -> bool {
         let span = now.duration_since(self.begun);
-        span >= PACE && read - self.read < self.rate.saturating_mul(span.as_secs())
+        span >= PACE && read - self.read < self.limits.body_rate.saturating_mul(span.as_secs())
     }
 }
 
@@ -120,10 +116,8 @@ mod tests {
         Duration::from_secs(number)
     }
 
-    fn patience(now: Instant, rate: u64) -> Patience {
-        let limits =
-            Limits { answer: second(600), stalled: second(300), body_rate: rate, ..Limits::default() };
-        Patience::new(now, &limits, 0)
+    fn limits(rate: u64) -> Limits {
+        Limits { answer: second(600), stalled: second(300), body_rate: rate, ..Limits::default() }
     }
 
     fn moving(moved: u64, waits: Option<Fault>) -> Look {
@@ -137,7 +131,8 @@ mod tests {
     #[test]
     fn whoever_moves_has_time() {
         let start = Instant::now();
-        let mut patience = patience(start, 0);
+        let limits = limits(0);
+        let mut patience = Patience::new(start, &limits, 0);
         for step in 1..10 {
             assert_eq!(patience.judge(start + second(step * 300), &moving(step, Some(Fault::Slow))), None);
         }
@@ -151,7 +146,8 @@ mod tests {
     #[test]
     fn clients_that_drip_are_given_up() {
         let start = Instant::now();
-        let mut patience = patience(start, 100);
+        let limits = limits(100);
+        let mut patience = Patience::new(start, &limits, 0);
         assert!(patience.until() <= start + second(10));
         assert_eq!(patience.judge(start + second(10), &uploading(1, 1000)), None);
         assert!(patience.judge(start + second(20), &uploading(2, 1001)).is_some());
@@ -161,13 +157,14 @@ mod tests {
     fn clients_that_take_a_byte_now_and_then_are_given_up_and_apps_that_send_one_are_not() {
         let start = Instant::now();
         let drip = |number: u64, waits| Look { moved: number, taken: number, waits, uploads: None };
-        let mut awaited = patience(start, 0);
+        let limits = limits(0);
+        let mut awaited = Patience::new(start, &limits, 0);
         awaited.answered(start, 0);
         let given_up = (1..=30).find(|turn| {
             awaited.judge(start + second(turn * 10), &drip(*turn, Some(Fault::Client))).is_some()
         });
         assert_eq!(given_up, Some(30), "when it was awaited for as long as one that takes nothing");
-        let mut endless = patience(start, 0);
+        let mut endless = Patience::new(start, &limits, 0);
         endless.answered(start, 0);
         for turn in 1..=300 {
             endless.caught_up();

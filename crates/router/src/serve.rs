@@ -16,6 +16,7 @@ use crate::{
     h2::{self, Desk},
     lane::Lane,
     metrics::{Open, Visit},
+    node::Node,
     options::Limits,
     pages::{Form, Page},
     sni,
@@ -80,8 +81,8 @@ impl Entry {
 /// Where a connection comes from.
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
-    /// The other end's address, as text.
-    node: Rc<str>,
+    /// The other end, as apps are told of it.
+    node: Node,
     /// The other end is a proxy of the operator's.
     trusted: bool,
     /// By which of our sockets it came.
@@ -104,8 +105,9 @@ impl Origin {
     ) -> Option<Self> {
         let address = address.ip().to_canonical();
         let place = Rc::new((place, Open::new(Arc::clone(&worker.observer.edge))));
-        let nobody = Self { node: "".into(), address, trusted: false, entry, _place: place, _seat: None };
-        nobody.of(worker, address)
+        let node = Node::new(address);
+        let anybody = Self { node, address, trusted: false, entry, _place: place, _seat: None };
+        anybody.of(worker, address)
     }
 
     /// The same connection as this client's.
@@ -118,12 +120,13 @@ impl Origin {
             tracing::debug!(client = %address, "it has as many connections as one client may have");
             return None;
         };
-        Some(Self { node: address.to_string().into(), address, trusted, _seat: seat.map(Rc::new), ..self })
+        let node = if address == self.address { self.node } else { Node::new(address) };
+        Some(Self { node, address, trusted, _seat: seat.map(Rc::new), ..self })
     }
 
     /// The other end's address, as text.
     pub(crate) fn node(&self) -> &str {
-        &self.node
+        self.node.text()
     }
 
     /// The same connection, which the other end has made for this client. What the client says of others is its own word, not the proxy's: it
@@ -164,7 +167,7 @@ impl Client {
             (false, true) => Protocol::Old,
             (false, false) => Protocol::Usual,
         };
-        self.visit.begin(at, head, &self.origin.node, protocol);
+        self.visit.begin(at, head, self.origin.node(), protocol);
     }
 
     /// What has moved so far, without what the client sent ahead.
@@ -206,7 +209,7 @@ pub(crate) fn begin(worker: &Rc<Worker>, stream: TcpStream, origin: Origin) {
     match origin.entry {
         Entry::Secure => worker.tasks.spawn_local(secure(serving, stream, origin)),
         Entry::Clear => {
-            let client = Client::new(worker, Wire::new(stream), origin);
+            let client = Box::new(Client::new(worker, Wire::new(stream), origin));
             worker.tasks.spawn_local(connection(serving, client))
         }
         Entry::Port(port) => {
@@ -226,33 +229,36 @@ async fn secure(worker: Rc<Worker>, stream: TcpStream, origin: Origin) {
                 return Box::pin(tcp::carry(worker, stream, origin, Door::Name(name))).await;
             }
             Ok(_) => (),
-            Err(_) => return tracing::debug!(client = %origin.node, "a handshake did not begin in time"),
+            Err(_) => return tracing::debug!(client = origin.node(), "a handshake did not begin in time"),
         }
     }
     let handshake = timeout_at(until, Wire::tls(stream, Arc::clone(&worker.tls))).await;
     worker.observer.edge.handshake(matches!(handshake, Ok(Ok(_))));
     let (mut wire, protocol) = match handshake {
         Ok(Ok(made)) => made,
-        Ok(Err(error)) => return tracing::debug!(client = %origin.node, %error, "a handshake failed"),
-        Err(_) => return tracing::debug!(client = %origin.node, "a handshake took too long"),
+        Ok(Err(error)) => return tracing::debug!(client = origin.node(), %error, "a handshake failed"),
+        Err(_) => return tracing::debug!(client = origin.node(), "a handshake took too long"),
     };
     match protocol.as_deref() {
         // An authority has seen what it wanted to see.
         Some(tls::PROOF) => wire.farewell(),
         Some(b"h2") => Box::pin(h2::connection(worker, wire, origin)).await,
         _ => {
-            let client = Client::new(&worker, wire, origin);
+            let client = Box::new(Client::new(&worker, wire, origin));
             connection(worker, client).await;
         }
     }
 }
 
 /// Serves the client until one side is done.
-pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
-    let mut stopping = pin!(worker.stopping.cancelled());
+///
+/// The client is boxed because an async function has room for its arguments twice, and idle connections are many.
+pub(crate) async fn connection(worker: Rc<Worker>, mut client: Box<Client>) {
+    let order = pin!(worker.stopping.cancelled());
+    let mut stopping = Stopping { order, asked: None };
     loop {
         let mut heads = Heads::new();
-        let next = poll_fn(|cx| heads.poll(cx, &worker, &mut client, stopping.as_mut())).await;
+        let next = poll_fn(|cx| heads.poll(cx, &worker, &mut client, &mut stopping)).await;
         // Boxed, so that a connection without a request does not hold the room for one.
         let after = match next {
             Some(Ok(asked)) => {
@@ -276,13 +282,13 @@ pub(crate) async fn connection(worker: Rc<Worker>, mut client: Client) {
                 let _ = timeout(LAST_BYTES, client.wire.exhaust()).await;
                 return;
             }
-            After::Tunnel(tunnel) => return Box::pin(upgrade::carry(&worker.limits, client, *tunnel)).await,
+            After::Tunnel(tunnel) => return Box::pin(upgrade::carry(&worker.limits, *client, *tunnel)).await,
         }
     }
 }
 
 /// A request that came by a stream of HTTP/2: how long its head was, and what it is.
-pub(crate) type Streamed = (usize, Result<Asked, Refusal>);
+pub(crate) type Streamed = (usize, Result<Box<Asked>, Refusal>);
 
 /// Answers requests that come by streams of HTTP/2, one after the other, for as long as nothing is left over of one.
 pub(crate) async fn streams(worker: Rc<Worker>, mut client: Client, desk: Rc<Desk<Streamed>>) {
@@ -308,7 +314,7 @@ pub(crate) async fn streams(worker: Rc<Worker>, mut client: Client, desk: Rc<Des
 }
 
 /// A request by its whole head.
-pub(crate) fn understood(worker: &Worker, origin: &Origin, head: &[u8]) -> Result<Asked, Refusal> {
+pub(crate) fn understood(worker: &Worker, origin: &Origin, head: &[u8]) -> Result<Box<Asked>, Refusal> {
     let (limits, proxies) = (&worker.limits, &worker.trusted);
     if head.len() > limits.line_bytes && !head[..limits.line_bytes].contains(&b'\n') {
         return Err(Refusal::LongLine);
@@ -320,7 +326,26 @@ pub(crate) fn understood(worker: &Worker, origin: &Origin, head: &[u8]) -> Resul
     let request = Request::parse(head, &mut space, limits.header_lines.min(MAX_LINES))?;
     let Origin { node, trusted, entry, address, .. } = origin;
     let asker = Asker { node, trusted: *trusted, address: *address, proxies, scheme: entry.scheme() };
-    Asked::of(&request, &asker, buffer::text())
+    Asked::of(&request, &asker, buffer::text()).map(Box::new)
+}
+
+/// The order to take no new requests, as one connection hears of it.
+struct Stopping<'a, F> {
+    order: Pin<&'a mut F>,
+    /// The task that is woken by it.
+    asked: Option<usize>,
+}
+
+impl<F: Future<Output = ()>> Stopping<'_, F> {
+    /// It was given; if not, this task is woken by it.
+    fn is_ordered(&mut self, cx: &mut Context<'_>, worker: &Worker) -> bool {
+        let task = Some(cx.waker().data().addr());
+        if worker.is_resting() || self.asked == task {
+            return worker.is_resting();
+        }
+        self.asked = task;
+        self.order.as_mut().poll(cx).is_ready()
+    }
 }
 
 /// Waiting for the next request's head.
@@ -346,8 +371,8 @@ impl Heads {
         cx: &mut Context<'_>,
         worker: &Worker,
         client: &mut Client,
-        stopping: Pin<&mut impl Future<Output = ()>>,
-    ) -> Poll<Option<Result<Asked, Refusal>>> {
+        stopping: &mut Stopping<'_, impl Future<Output = ()>>,
+    ) -> Poll<Option<Result<Box<Asked>, Refusal>>> {
         let mut came = !client.up.raw().is_empty() && self.begun.is_none();
         loop {
             if let Some(read) = self.read(worker, client).transpose() {
@@ -364,7 +389,7 @@ impl Heads {
             self.touch(&worker.limits);
         }
         let mut until = *self.until.get_or_insert_with(|| Instant::now() + worker.limits.idle);
-        if !self.stopping && stopping.poll(cx).is_ready() {
+        if !self.stopping && stopping.is_ordered(cx, worker) {
             self.stopping = true;
             until = until.min(Instant::now() + LAST_BYTES);
             self.until = Some(until);
@@ -386,7 +411,10 @@ impl Heads {
     }
 
     /// The request at the beginning of what was read, once its head is whole.
-    fn read(&mut self, worker: &Worker, client: &mut Client) -> Result<Option<Asked>, Refusal> {
+    fn read(&mut self, worker: &Worker, client: &mut Client) -> Result<Option<Box<Asked>>, Refusal> {
+        if client.up.raw().is_empty() {
+            return Ok(None);
+        }
         let limits = &worker.limits;
         if !self.blank && scan::blank(client.up.raw()) > 0 {
             (self.blank, self.scan) = (true, Scan::default());

@@ -155,10 +155,10 @@ impl App {
     }
 
     /// The cookie that this client must be given, if sessions are sticky and it has another one. Nobody is pinned to a standby.
-    pub(crate) fn pin(&self, pins: &Pins, peer: &Arc<Peer>, secure: bool) -> Option<String> {
+    pub(crate) fn pin(&self, pins: &Pins, peer: &Arc<Peer>, secure: bool) -> Option<Box<str>> {
         let name = self.cookie.as_ref()?;
         let pin = self.live.as_ref()?.pin(peer)?;
-        (pins.of(name) != Some(pin)).then(|| pins::cookie(name, pin, secure))
+        (pins.of(name) != Some(pin)).then(|| pins::cookie(name, pin, secure).into())
     }
 
     /// A place for one more request of this client's, where places are counted.

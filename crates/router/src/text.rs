@@ -11,7 +11,7 @@ pub(crate) fn hex(out: &mut Vec<u8>, number: u64, digits: usize) {
 }
 
 /// All sixteen digits at once: each half byte moves into a byte of its own, and those past nine go on to the letters.
-fn hex_digits(number: u64) -> [u8; 16] {
+pub(crate) fn hex_digits(number: u64) -> [u8; 16] {
     const ONES: u128 = u128::from_ne_bytes([1; 16]);
     let mut spread = u128::from(number);
     for (shift, mask) in [

@@ -17,6 +17,7 @@ use crate::{
     tls::Certificates,
 };
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     io,
     net::{IpAddr, TcpListener},
@@ -115,6 +116,9 @@ pub(crate) struct Worker {
     pub(crate) observer: Rc<Observer>,
     /// Cancelled when the worker takes no new requests.
     pub(crate) stopping: CancellationToken,
+    /// Both once more, for whoever looks at every request: a token's lock costs more than all that is behind it.
+    leaves: Cell<bool>,
+    rests: Cell<bool>,
     /// Connections and upgraded streams.
     pub(crate) tasks: TaskTracker,
 }
@@ -122,6 +126,7 @@ pub(crate) struct Worker {
 impl Worker {
     /// Accepts nobody any more.
     fn leave(&self) {
+        self.leaves.set(true);
         self.leaving.cancel();
         self.tasks.close();
     }
@@ -129,12 +134,18 @@ impl Worker {
     /// And has no use for silent clients, either.
     fn rest(&self) {
         self.leave();
+        self.rests.set(true);
         self.stopping.cancel();
     }
 
     /// Each answer is the last one on its connection.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.is_cancelled()
+        self.leaves.get()
+    }
+
+    /// It takes no new requests.
+    pub(crate) fn is_resting(&self) -> bool {
+        self.rests.get()
     }
 }
 
@@ -174,6 +185,8 @@ async fn run(plan: Plan, sockets: Sockets, mut orders: mpsc::Receiver<Order>, nu
         leaving: CancellationToken::new(),
         observer: Rc::new(observer),
         stopping: CancellationToken::new(),
+        leaves: Cell::new(false),
+        rests: Cell::new(false),
         tasks: TaskTracker::new(),
         limits,
     });

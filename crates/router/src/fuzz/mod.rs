@@ -11,8 +11,12 @@ pub(crate) mod proxy;
 pub(crate) mod request;
 pub(crate) mod response;
 
-use crate::asked::Asker;
-use std::{net::IpAddr, ops::AddAssign};
+use crate::{asked::Asker, node::Node};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::AddAssign,
+    sync::LazyLock,
+};
 
 /// How much of an input was looked at.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -30,10 +34,13 @@ impl AddAssign for Found {
     }
 }
 
+/// Who asks.
+static NODE: LazyLock<Node> = LazyLock::new(|| Node::new(ADDRESS));
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
 /// A client that no proxy speaks for.
 fn asker() -> Asker<'static> {
-    let address = IpAddr::from([192, 0, 2, 1]);
-    Asker { node: "192.0.2.1", trusted: false, address, proxies: &[], scheme: "http" }
+    Asker { node: &NODE, trusted: false, address: ADDRESS, proxies: &[], scheme: "http" }
 }
 
 /// A check of some bytes.
