@@ -98,6 +98,12 @@ impl DeploymentId {
     pub fn build(&self) -> InstanceId {
         InstanceId(format!("b-{}", self.0.trim_start_matches("d-")))
     }
+
+    /// The instance in which the hook runs that comes after this deployment's verdict.
+    #[must_use]
+    pub fn hook(&self) -> InstanceId {
+        InstanceId(format!("h-{}", self.0.trim_start_matches("d-")))
+    }
 }
 
 impl EnvironmentId {
@@ -107,7 +113,7 @@ impl EnvironmentId {
         InstanceId(format!("{}-{number}", self.0))
     }
 
-    /// The instance in which the release command of this environment's first deployment runs.
+    /// The instance in which the release command of this environment's first deployment runs, or its task.
     #[must_use]
     pub fn release_command(&self) -> InstanceId {
         InstanceId(format!("c-{}", self.0.trim_start_matches("e-")))
@@ -143,6 +149,7 @@ mod tests {
         assert_eq!(instance.as_str(), "e-01abc-3");
         assert_eq!(instance.environment(), Some(deployment.environment()));
         assert_eq!(deployment.build().environment(), None);
+        assert_eq!(deployment.hook().environment(), None);
         assert_eq!(deployment.environment().release_command().environment(), None);
     }
 }

@@ -134,7 +134,7 @@ impl World {
     }
 
     async fn wanted(&self) -> Result<Wanted, crate::store::Error> {
-        let mut wanted = Wanted::default();
+        let mut wanted = Wanted { instances: self.hooks.instances(), ..Wanted::default() };
         for app in self.store.apps().await? {
             if let Some(rows) = self.store.load(&app.id).await? {
                 wanted.add(&rows);

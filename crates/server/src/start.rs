@@ -18,7 +18,7 @@ use crate::{
     secrets::{self, Key},
     serve::serve,
     store::{self, NewRow, Store},
-    world::{World, now},
+    world::{Hooks, World, now},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -234,6 +234,7 @@ pub(crate) async fn world(
         build_slots: Arc::new(Semaphore::new(config.builds.max(1))),
         maintenance_slots: Arc::new(Semaphore::new(config.builds.saturating_sub(1).max(1))),
         changes: broadcast::Sender::new(CHANGES),
+        hooks: Hooks::default(),
         builder: Arc::new(builder),
         program,
         store,

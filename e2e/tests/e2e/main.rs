@@ -5,6 +5,7 @@
 
 mod bad_green;
 mod broken;
+mod build_cost;
 mod cancel;
 mod certificates;
 mod crash;
@@ -25,6 +26,7 @@ mod samples;
 mod singletons;
 mod streams;
 mod switch;
+mod tasks;
 mod truth;
 mod types;
 mod wake;

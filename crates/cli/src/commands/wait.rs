@@ -58,6 +58,10 @@ pub(crate) fn outcome(view: &DeploymentView) -> Result<()> {
 pub(crate) fn line(out: &Out, view: &DeploymentView) -> String {
     let commit = view.commit.as_ref().map(text::commit).unwrap_or_default();
     let colour = view.colour.map(|c| format!(" as {}", text::colour(out, c))).unwrap_or_default();
-    let word = if view.action == "UNDEPLOY" { "Stopped" } else { "Live" };
+    let word = match (view.action.as_str(), view.phase.as_str()) {
+        ("UNDEPLOY", _) => "Stopped",
+        (_, "ended") => "Task done",
+        _ => "Live",
+    };
     format!("{}: {commit}{colour} ({})", out.paint(Paint::Good, word), view.deployment)
 }

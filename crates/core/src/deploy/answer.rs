@@ -61,6 +61,7 @@ impl Draft<'_> {
             (Step::Raise { environment, .. }, Fact::Raised { backends }) => {
                 self.raised(environment, backends)
             }
+            (Step::Raise { environment, .. }, Fact::Ran) => self.task_done(environment),
             (Step::Check { deployment, .. }, Fact::Healthy { probes }) => self.healthy(deployment, probes),
             (Step::Watch { deployment, until, .. }, _) => self.watched(deployment, *until),
             (Step::Repair { environment, instance, .. }, Fact::Repaired { backend }) => {
@@ -202,6 +203,14 @@ impl Draft<'_> {
         if first {
             self.event(EventKind::BothBroken, Some(id), None, failure.message.clone());
         }
+        true
+    }
+
+    /// The candidate was a task, and ended well: its deployment has its verdict, and whatever was live before still is.
+    fn task_done(&mut self, environment: &EnvironmentId) -> bool {
+        let of = self.rows.candidate().filter(|d| d.environment.as_ref() == Some(environment));
+        let Some(id) = of.map(|d| d.id.clone()) else { return false };
+        self.finish_task(&id);
         true
     }
 

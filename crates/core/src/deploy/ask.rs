@@ -103,7 +103,13 @@ impl Draft<'_> {
     }
 
     fn redeploy(&mut self, request: &Request, commit: &Commit, image: &str) -> Accepted {
-        let about = About { commit: Some(commit.clone()), image: Some(image.to_owned()), ..About::default() };
+        let head = self.rows.app.head.as_ref().map(|head| &head.commit).filter(|head| head.id != commit.id);
+        let about = About {
+            commit: Some(commit.clone()),
+            image: Some(image.to_owned()),
+            note: head.map(|head| not_the_last(commit, head)),
+            environment: None,
+        };
         self.revert(request, Kind::Redeploy, about);
         Accepted::deployment(&request.id)
     }
@@ -322,6 +328,14 @@ impl Draft<'_> {
 
 fn cause_text(cause: Cause, note: Option<&str>) -> String {
     note.map_or_else(|| cause.word().to_owned(), |note| format!("{cause}: {note}"))
+}
+
+/// Said in the activity and the log: what is deployed is not what was pushed last.
+fn not_the_last(commit: &Commit, head: &Commit) -> String {
+    let short = |commit: &Commit| commit.id.chars().take(7).collect::<String>();
+    let (of, last) = (short(commit), short(head));
+    let note = format!("redeploys {of}, not the commit that was pushed last ({last} {})", head.message);
+    note.chars().take(MAX_NOTE).collect()
 }
 
 fn reuse(environment: Environment) -> About {

@@ -27,6 +27,14 @@ impl Draft<'_> {
         }
     }
 
+    /// It was a task, and ran to its end.
+    pub(crate) fn finish_task(&mut self, id: &DeploymentId) {
+        if self.deployment(id, Happening::Ends { end: End::Finished }) {
+            self.rows.app.last_failed = None;
+            self.event(EventKind::TaskDone, Some(id), None, "the task ran to its end".into());
+        }
+    }
+
     /// It broke: one mail, and what was live before still is.
     pub(crate) fn fail(&mut self, id: &DeploymentId, failure: Failure) {
         let failure = failure.bounded();

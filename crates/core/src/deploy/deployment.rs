@@ -146,6 +146,10 @@ pub enum End {
         /// Which.
         by: DeploymentId,
     },
+    /// It was a task, which ran to its end, and well: nothing of it was to stay.
+    // The word that the store counts verdicts by.
+    #[serde(rename = "ok")]
+    Finished,
 }
 
 /// When each phase began, so that durations can be shown. `None`: not reached.

@@ -215,7 +215,9 @@ fn stamp(row: &mut Deployment, now: Time) {
         Phase::Held => times.held = Some(now),
         Phase::Live { .. } => times.live = Some(now),
         Phase::Baked { .. } => times.ended = times.served.map(|_| now),
-        Phase::Ended { end: End::Failed { .. } | End::Cancelled { .. } | End::Superseded { .. } } => {
+        Phase::Ended {
+            end: End::Failed { .. } | End::Cancelled { .. } | End::Superseded { .. } | End::Finished,
+        } => {
             times.ended = Some(now);
         }
     }

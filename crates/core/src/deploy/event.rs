@@ -31,6 +31,8 @@ pub enum EventKind {
     Served,
     /// The bake is over.
     Baked,
+    /// Its task ran to its end.
+    TaskDone,
     /// It failed.
     Failed,
     /// It was cancelled.

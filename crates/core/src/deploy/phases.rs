@@ -65,6 +65,7 @@ impl Happening {
             Self::Ends { end: End::Failed { .. } } => "fails",
             Self::Ends { end: End::Cancelled { .. } } => "is_cancelled",
             Self::Ends { end: End::Superseded { .. } } => "is_superseded",
+            Self::Ends { end: End::Finished } => "finishes",
         }
     }
 }
@@ -96,7 +97,8 @@ pub fn apply(phase: &Phase, happening: Happening) -> Result<Phase, Illegal> {
         | (
             P::Queued | P::Building | P::Ready | P::Starting | P::Checking | P::Held,
             H::Ends { end: end @ End::Superseded { .. } },
-        ) => P::Ended { end },
+        )
+        | (P::Starting, H::Ends { end: end @ End::Finished }) => P::Ended { end },
         (
             P::Queued
             | P::Building

@@ -208,6 +208,8 @@ pub enum Fact {
         /// Where.
         backends: Vec<Backend>,
     },
+    /// It was a task: it ran once, to its end, and nothing of it runs any more.
+    Ran,
     /// The candidate is healthy.
     Healthy {
         /// The probes, for the activity.

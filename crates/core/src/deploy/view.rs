@@ -23,6 +23,7 @@ impl Deployment {
         match &self.phase {
             Phase::Live { .. } | Phase::Baked { .. } if self.times.served.is_some() => Verdict::Ok,
             Phase::Baked { .. } if self.times.ended.is_some() => Verdict::Ok,
+            Phase::Ended { end: End::Finished } => Verdict::Ok,
             Phase::Ended { end: End::Failed { .. } } => Verdict::Fail,
             Phase::Ended { end: End::Cancelled { .. } | End::Superseded { .. } } => Verdict::Cancelled,
             _ => Verdict::Wip,

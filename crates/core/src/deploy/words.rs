@@ -52,7 +52,7 @@ impl Cause {
 pub enum Verdict {
     /// Under way.
     Wip,
-    /// It went live, and the router serves it (or did, until a newer one took over).
+    /// It went live, and the router serves it (or did, until a newer one took over); or it was a task, and ran to its end.
     Ok,
     /// It failed; what was live before still is.
     Fail,

@@ -65,7 +65,7 @@ impl Ours {
     pub fn of(deployment: Option<&Deployment>) -> Self {
         match deployment.map(|d| &d.phase) {
             None => Self::Absent,
-            Some(Phase::Baked { .. }) => Self::Landed,
+            Some(Phase::Baked { .. } | Phase::Ended { end: End::Finished }) => Self::Landed,
             Some(Phase::Ended { end: End::Failed { .. } }) => Self::Failed,
             Some(Phase::Ended { end: End::Cancelled { why } }) => Self::Cancelled(why.clone()),
             Some(Phase::Ended { end: End::Superseded { .. } }) => Self::Superseded,

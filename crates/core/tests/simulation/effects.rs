@@ -111,6 +111,15 @@ impl Sim {
     async fn raise(&self, rows: &Rows, id: &EnvironmentId) -> Outcome {
         let ids: Vec<InstanceId> =
             rows.environment(id).map(|e| e.instance_ids().collect()).unwrap_or_default();
+        // An environment that is woken, or was live before, is none.
+        let own = rows.candidate().is_some_and(|d| d.id.environment() == *id);
+        if own && self.lock().manners_of(id).task {
+            self.wait(1_000).await;
+            return self.call(|w| match w.manners_of(id).raise_fails {
+                true => broke(Stage::Start, "the task exited with code 1"),
+                false => Outcome::Done { fact: Fact::Ran },
+            });
+        }
         let mut backends = Vec::new();
         for instance in &ids {
             self.wait(1_000).await;

@@ -37,7 +37,8 @@ fn random_settings(rng: &mut Rng) -> Settings {
 }
 
 fn random_manners(rng: &mut Rng) -> fn(&mut Manners) {
-    let all: [fn(&mut Manners); 12] = [
+    let all: [fn(&mut Manners); 13] = [
+        |m| m.task = !m.task,
         |m| m.build_fails = !m.build_fails,
         |m| m.build_hangs = !m.build_hangs,
         |m| m.raise_fails = !m.raise_fails,

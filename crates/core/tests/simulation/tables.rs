@@ -42,6 +42,7 @@ fn happenings() -> Vec<Happening> {
         H::Ends { end: End::Failed { failure: Failure::new(Stage::Build, "no") } },
         H::Ends { end: End::Cancelled { why: "a user".into() } },
         H::Ends { end: End::Superseded { by } },
+        H::Ends { end: End::Finished },
     ]
 }
 

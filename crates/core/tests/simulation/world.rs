@@ -47,6 +47,8 @@ pub(crate) struct Manners {
     pub(crate) build_fails: bool,
     pub(crate) build_hangs: bool,
     pub(crate) raise_fails: bool,
+    /// It is a task: it ends instead of staying.
+    pub(crate) task: bool,
     pub(crate) check_fails: bool,
     pub(crate) check_hangs: bool,
     pub(crate) sick: bool,

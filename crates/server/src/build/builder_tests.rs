@@ -70,6 +70,7 @@ impl Rig {
             commit: commit.to_owned(),
             repository: self.at("repository/.git"),
             variables: variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            kept_out: Vec::new(),
             kind: None,
             limits: Limits { memory_mib: 512, cpu_milli: 1000, pids: 200, disk_mib: 512 },
             deadline: now().plus(u64::try_from(PATIENCE.as_millis()).expect("fits")),

@@ -10,7 +10,7 @@ use super::{
     follow::{Feed, STAGE, follow},
     job::{Built, Job},
     notes::{Ended, Notes},
-    submodules, tree,
+    production, submodules, tree,
     variables::{Context, Purpose, variables},
 };
 use crate::{
@@ -105,6 +105,7 @@ impl<R: Runtime> Course<'_, R> {
             self.say(&plan.because);
             manifest.notes(&self.job.variables).iter().for_each(|note| self.say(note));
             plan.notes.iter().for_each(|note| self.say(note));
+            production::note(&self.job.kept_out).iter().for_each(|note| self.say(note));
         }
         let notes = Notes {
             key: key.into(),
@@ -345,7 +346,7 @@ impl<R: Runtime> Course<'_, R> {
         let lines = self.builder.logs.tail(&self.job.deployment, diagnosis::LINES).ok()?;
         let of_stage: Vec<_> =
             lines.iter().filter(|line| line.stage == stage).map(|line| &*line.text).collect();
-        diagnosis::of_build(&of_stage)
+        production::missed(&self.job.kept_out, &of_stage).or_else(|| diagnosis::of_build(&of_stage))
     }
 
     /// A release that this build gave before, or an equal one.

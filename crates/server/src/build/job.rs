@@ -1,11 +1,11 @@
 //! What a build is asked for and what it gives.
 
-use super::detect::Variables;
+use super::{detect::Variables, production};
 use crate::{
     appconfig::{AppConfig, Overrides},
     config::Config,
     images::HOST_IMAGE,
-    release::Kind,
+    release::{Kind, is_on},
 };
 use std::path::PathBuf;
 use teal_core::{
@@ -31,8 +31,10 @@ pub struct Job {
     pub commit: String,
     /// The bare repository that has it.
     pub repository: PathBuf,
-    /// The user's variables, all of which are given to the build.
+    /// The user's variables that the build gets.
     pub variables: Variables,
+    /// The names of those that it does not get.
+    pub kept_out: Vec<String>,
     /// The app's setting `type`, if it is set.
     pub kind: Option<String>,
     /// What the build may use.
@@ -65,6 +67,7 @@ impl Job {
     ) -> Self {
         // Settings are checked when they are set; a later server may know fewer of them, which must not stop a build.
         let settings = AppConfig::of(&overrides).unwrap_or_default();
+        let (variables, kept_out) = production::split(variables);
         Self {
             deployment: deployment.id.clone(),
             app: rows.app.id.clone(),
@@ -72,6 +75,7 @@ impl Job {
             commit,
             repository: crate::platform::repository(config, &rows.app.id),
             variables,
+            kept_out,
             kind: settings.r#type,
             limits: Limits {
                 memory_mib: settings.build_memory_mib,
@@ -92,7 +96,6 @@ impl Job {
 
     /// A variable that switches something on.
     pub(super) fn has(&self, name: &str) -> bool {
-        let value = self.variables.get(name).map(|value| value.trim().to_ascii_lowercase());
-        value.is_some_and(|value| !matches!(value.as_str(), "" | "0" | "false" | "no" | "off"))
+        is_on(&self.variables, name)
     }
 }

@@ -14,6 +14,7 @@ mod follow;
 mod job;
 mod kinds;
 mod notes;
+mod production;
 mod quiet;
 mod script;
 pub mod site;

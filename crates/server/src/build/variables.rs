@@ -3,7 +3,7 @@
 //! Teal's identity of an instance always wins; a type's defaults never win over the user. Values of users are secret: nothing here prints one.
 
 use super::detect::Variables;
-use crate::release::Kind;
+use crate::release::{Kind, TASK};
 use std::net::IpAddr;
 use teal_core::{
     id::{AppId, DeploymentId, InstanceId},
@@ -63,10 +63,12 @@ fn meaningless(name: &str, value: &str) -> Option<String> {
     let wrong = match name {
         "CC_WORKER_RESTART" => Restart::named(value).is_none(),
         "CC_WORKER_RESTART_DELAY" => !value.parse::<u32>().is_ok_and(|seconds| seconds <= MAX_DELAY_S),
+        TASK => !matches!(value, "true" | "false" | "1" | "0" | "yes" | "no" | "on" | "off"),
         _ => false,
     };
     let remedy = match name {
         "CC_WORKER_RESTART" => "must be always, on-failure or no".to_owned(),
+        TASK => "must be true or false; what the task runs is CC_RUN_COMMAND".to_owned(),
         _ => format!("must be a number of seconds from 0 to {MAX_DELAY_S}"),
     };
     (wrong && !value.is_empty()).then_some(remedy)
@@ -225,7 +227,9 @@ mod tests {
         for good in ["A", "_a1", "CC_RUN_COMMAND"] {
             assert_eq!(check(good, "any\nvalue"), Ok(()));
         }
-        for (name, value) in [("CC_WORKER_RESTART", "sometimes"), ("CC_WORKER_RESTART_DELAY", "-1")] {
+        for (name, value) in
+            [("CC_WORKER_RESTART", "sometimes"), ("CC_WORKER_RESTART_DELAY", "-1"), (TASK, "rake jobs")]
+        {
             let told = check(name, value).expect_err("refused").to_string();
             assert!(told.contains(name) && told.contains("must be"), "{told}");
         }

@@ -52,7 +52,7 @@ pub(crate) fn status_badge(status: &str) -> Badge {
 /// The state of a deployment.
 pub(crate) fn state_badge(deployment: &DeploymentView) -> Badge {
     match deployment.state.as_str() {
-        "OK" => badge("good", "OK", "it went live"),
+        "OK" => badge("good", "OK", "it went live, or its task ran to its end"),
         "FAIL" => badge("bad", "FAIL", "it did not go live; what was live goes on serving"),
         "CANCELLED" => badge("idle", "CANCELLED", "a user or a newer push ended it"),
         _ => badge("busy", "WIP", "under way"),

@@ -130,6 +130,9 @@ impl<G: Gate> Follow<'_, G> {
             Err(why) => return (vec![why.clone()], Verdict::Not(reason(&why))),
         };
         match view.state.as_str() {
+            "OK" if view.phase == "ended" => {
+                (vec![format!("{name}: the task of {commit} ran to its end.")], Verdict::Well)
+            }
             "OK" => {
                 let colour = view.colour.map(|colour| format!(" ({})", colour.word())).unwrap_or_default();
                 (vec![format!("{name} is live with {commit}{colour}.")], Verdict::Well)

@@ -248,6 +248,7 @@ fn failure(deployment: &Deployment) -> Option<FailureView> {
     let (stage, message, details) = match end {
         End::Failed { failure } => (failure.stage.word(), failure.message.clone(), failure.details.clone()),
         End::Cancelled { why } => ("cancelled", why.clone(), Vec::new()),
+        End::Finished => return None,
         End::Superseded { by } => {
             ("superseded", format!("a newer deployment took its place: {by}"), Vec::new())
         }

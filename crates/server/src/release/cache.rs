@@ -21,11 +21,12 @@ pub struct Key<'a> {
 }
 
 /// Variables (or beginnings of their names) that neither a build nor a start sees the effect of.
-const AFTERWARDS: [&str; 5] = [
+const AFTERWARDS: [&str; 6] = [
     "CC_DISABLE_BUILD_CACHE_UPLOAD",
     "CC_HEALTH_CHECK_",
     "CC_RUN_FAILED_HOOK",
     "CC_RUN_SUCCEEDED_HOOK",
+    "CC_TASK",
     "CC_WORKER_RESTART",
 ];
 

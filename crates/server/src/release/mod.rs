@@ -11,9 +11,10 @@ mod spec;
 
 pub use cache::Key;
 pub use meta::{Kind, Meta};
-pub use run::{RELEASE_COMMAND, Run};
+pub(crate) use run::is_on;
+pub use run::{FAILED_HOOK, RELEASE_COMMAND, Run, SUCCEEDED_HOOK, TASK};
 pub use seal::{Choice, Error as SealError};
-pub use spec::{Environment, STATIC_SERVER, release_spec, run_spec};
+pub use spec::{Environment, STATIC_SERVER, hook_spec, release_spec, run_spec, task_spec};
 
 use std::{
     collections::HashSet,

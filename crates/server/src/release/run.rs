@@ -30,6 +30,14 @@ pub struct Run {
 /// The variable with what is run once per deployment, and the stage that the log calls it.
 pub const RELEASE_COMMAND: &str = "CC_RELEASE_COMMAND";
 
+/// The variable that makes an app a task: it is run once per deployment, to its end.
+pub const TASK: &str = "CC_TASK";
+
+/// The variables with what is run after the verdict: where it went well, and where it failed.
+pub const SUCCEEDED_HOOK: &str = "CC_RUN_SUCCEEDED_HOOK";
+/// See [`SUCCEEDED_HOOK`].
+pub const FAILED_HOOK: &str = "CC_RUN_FAILED_HOOK";
+
 /// What is run if neither the release nor a variable says what.
 const NOTHING: &str = "echo 'Nothing says how this app is started: CC_RUN_COMMAND was removed; set it again, or push a commit that says it' >&2; exit 127";
 
@@ -99,6 +107,23 @@ impl Run {
         set(variables, RELEASE_COMMAND).map(|text| self.command(RELEASE_COMMAND, text))
     }
 
+    /// All that a task runs, once and in this order: the release command if this deployment runs it, the pre-run hook, the app. `None`: the
+    /// app is no task.
+    #[must_use]
+    pub fn task(&self, variables: &BTreeMap<String, String>, release_command: bool) -> Option<Vec<Command>> {
+        if !is_on(variables, TASK) {
+            return None;
+        }
+        let first = release_command.then(|| self.release_command(variables)).flatten();
+        Some(first.into_iter().chain(self.commands(variables)).collect())
+    }
+
+    /// What a hook says is run after the verdict.
+    #[must_use]
+    pub fn hook(&self, variables: &BTreeMap<String, String>, hook: &str) -> Option<Command> {
+        set(variables, hook).map(|text| self.command(hook, text))
+    }
+
     fn script(&self, text: &str) -> String {
         format!("{}{text}", self.prelude)
     }
@@ -111,6 +136,12 @@ impl Run {
 /// A variable that is set to something.
 fn set<'a>(variables: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// A variable that switches something on.
+pub(crate) fn is_on(variables: &BTreeMap<String, String>, name: &str) -> bool {
+    let value = set(variables, name).map(str::to_ascii_lowercase);
+    value.is_some_and(|value| !matches!(value.as_str(), "0" | "false" | "no" | "off"))
 }
 
 #[cfg(test)]
@@ -149,6 +180,15 @@ mod tests {
             ("CC_WORKER_RESTART_DELAY", "7"),
         ]);
         assert_eq!(workers[0].rule, Rule::Lasting { restart: Restart::Always, delay_s: 7 });
+        let task = |pairs: &[(&str, &str)], release_command| {
+            let variables = pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+            let commands = run.task(&variables, release_command)?;
+            Some(commands.into_iter().map(|command| command.stage).collect::<Vec<_>>())
+        };
+        let all = [("CC_TASK", "true"), ("CC_RELEASE_COMMAND", "migrate"), ("CC_PRE_RUN_HOOK", "first")];
+        assert_eq!(task(&all, true).expect("a task"), ["CC_RELEASE_COMMAND", "CC_PRE_RUN_HOOK", "start"]);
+        assert_eq!(task(&all[..2], false).expect("a task"), ["start"]);
+        assert_eq!(task(&[("CC_TASK", "false")], true), None);
         let cron = Cron { schedule: "0 3 * * *".parse().expect("understood"), command: "$ROOT/job".into() };
         let script = run.crons(&[cron])[0].script.clone();
         assert_eq!(script, "export ROOT=\"$PWD\"\nexport A=1\n$ROOT/job");

@@ -7,7 +7,7 @@ use teal_core::{
     id::{AppId, DeploymentId, EnvironmentId, InstanceId},
     route::Colour,
 };
-use teal_runtime::{Image, InstanceSpec, Limits, Mount, Tree};
+use teal_runtime::{Command, Image, InstanceSpec, Limits, Mount, Tree};
 
 /// Where the directory with the `teal` binary is inside an instance that needs it. A runtime without mounts turns variables that name it.
 pub const STATIC_SERVER: &str = "/opt/teal";
@@ -46,7 +46,7 @@ pub struct Environment {
 pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> InstanceSpec {
     let id = environment.id.instance(number);
     let (run, manifest) = (&release.meta.run, &release.meta.manifest);
-    let user = manifest.variables_below(&environment.variables);
+    let user = all_variables(release, environment);
     let context = Context {
         app: &environment.app,
         name: &environment.name,
@@ -83,20 +83,50 @@ pub fn run_spec(release: &Release, environment: &Environment, number: u32) -> In
     }
 }
 
-/// What to run once as the environment's release command, under this id; `None`: it has none. It serves nothing and has no workers.
+/// What to run once as the environment's release command, under this id; `None`: it has none.
 #[must_use]
 pub fn release_spec(release: &Release, environment: &Environment, id: InstanceId) -> Option<InstanceSpec> {
-    let user = release.meta.manifest.variables_below(&environment.variables);
-    let command = release.meta.run.release_command(&user)?;
+    let command = release.meta.run.release_command(&all_variables(release, environment))?;
+    Some(errand(release, environment, id, vec![command]))
+}
+
+/// What to run once instead of the environment's instances, under this id; `None`: the app is no task.
+#[must_use]
+pub fn task_spec(
+    release: &Release,
+    environment: &Environment,
+    id: InstanceId,
+    release_command: bool,
+) -> Option<InstanceSpec> {
+    let commands = release.meta.run.task(&all_variables(release, environment), release_command)?;
+    Some(errand(release, environment, id, commands))
+}
+
+/// What to run after the verdict, under this id; `None`: this hook is not set.
+#[must_use]
+pub fn hook_spec(
+    release: &Release,
+    environment: &Environment,
+    id: InstanceId,
+    hook: &str,
+) -> Option<InstanceSpec> {
+    let command = release.meta.run.hook(&all_variables(release, environment), hook)?;
+    Some(errand(release, environment, id, vec![command]))
+}
+
+/// Commands that run to their end in an instance of their own: it serves nothing and has no workers.
+fn errand(
+    release: &Release,
+    environment: &Environment,
+    id: InstanceId,
+    commands: Vec<Command>,
+) -> InstanceSpec {
     let mut spec = run_spec(release, environment, 0);
     spec.variables.insert("INSTANCE_ID".into(), id.to_string());
     spec.variables.insert("PORT".into(), release.meta.run.port.to_string());
-    Some(InstanceSpec {
-        id,
-        commands: vec![command],
-        workers: Vec::new(),
-        port: None,
-        tcp_port: None,
-        ..spec
-    })
+    InstanceSpec { id, commands, workers: Vec::new(), port: None, tcp_port: None, ..spec }
+}
+
+fn all_variables(release: &Release, environment: &Environment) -> BTreeMap<String, String> {
+    release.meta.manifest.variables_below(&environment.variables)
 }

@@ -25,6 +25,9 @@ impl World {
                 "the instances did not start in time; raise `start_deadline_s` if this host is slow",
             );
         }
+        if let Some(outcome) = self.task(rows, environment, deadline).await {
+            return outcome;
+        }
         if let Err(outcome) = self.release_command(rows, environment, deadline).await {
             return outcome;
         }

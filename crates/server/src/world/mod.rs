@@ -5,12 +5,15 @@
 mod check;
 mod drain;
 mod environments;
+mod hook;
 mod release_command;
 mod specs;
 mod story;
+mod task;
 mod watch;
 
 pub(crate) use check::exited;
+pub use hook::Hooks;
 
 use crate::{
     build::builder::{Builder, Job},
@@ -61,6 +64,8 @@ pub struct World {
     pub build_slots: Arc<Semaphore>,
     /// Of these, for maintenance.
     pub maintenance_slots: Arc<Semaphore>,
+    /// What runs after verdicts.
+    pub hooks: Hooks,
 }
 
 /// The wall clock.
@@ -193,6 +198,7 @@ impl World {
             }
         }
         let _ = self.changes.send(Changed { app: change.rows.app.id.clone() });
+        self.begin_hooks(change);
     }
 
     /// Appends a line to a deployment's log. A full disk must not stop a deployment: the operator's log says it.

@@ -18,6 +18,12 @@ const LOOK: Duration = Duration::from_millis(100);
 /// One look waits for an answer so long.
 const ANSWER: Duration = Duration::from_secs(5);
 
+/// What is run once, and what the log calls it.
+pub(super) struct Once {
+    pub(super) spec: InstanceSpec,
+    pub(super) what: &'static str,
+}
+
 /// What is known of a command before anything is done.
 #[derive(Debug, PartialEq, Eq)]
 enum Known {
@@ -59,16 +65,19 @@ impl World {
         let (release, facts) = self.facts(rows, environment).await?;
         let id = environment.id.release_command();
         let Some(spec) = release::release_spec(&release, &facts, id) else { return Ok(()) };
-        self.run_once(&rows.app.id, &deployment.id, &spec, deadline).await
+        let once = Once { spec, what: "the release command" };
+        self.run_once(&rows.app.id, &deployment.id, &once, deadline).await
     }
 
-    async fn run_once(
+    /// Runs it, unless it ran; a server that comes back goes on with it.
+    pub(super) async fn run_once(
         &self,
         app: &AppId,
         deployment: &DeploymentId,
-        spec: &InstanceSpec,
+        once: &Once,
         deadline: Time,
     ) -> Result<(), Outcome> {
+        let (spec, what) = (&once.spec, once.what);
         let row = self.store.release_command(deployment).await.map_err(|e| unknown("release command", &e))?;
         let listed = match self.runtime.list().await {
             Effect::Done(ids) => ids.contains(&spec.id),
@@ -78,22 +87,18 @@ impl World {
         let boot = boot();
         let end = match known(row.as_ref(), &boot, listed) {
             Known::Ended(end) => end,
-            Known::Lost => Err(LOST.to_owned()),
-            Known::Begun => self.to_its_end(deployment, spec, deadline).await?,
+            Known::Lost => Err(lost(what)),
+            Known::Begun => self.to_its_end(deployment, once, deadline).await?,
             Known::Fresh => {
                 if row.is_none() {
                     let row =
                         ReleaseCommand { deployment: deployment.clone(), boot, begun: now(), ended: None };
                     let begun = self.store.begin_release_command(app, row).await;
                     begun.map_err(|error| unknown("release command", &error))?;
-                    self.say(
-                        deployment,
-                        crate::log::TEAL,
-                        "The release command runs, once, before anything of this version starts",
-                    );
+                    self.say(deployment, crate::log::TEAL, &begins(what));
                 }
-                self.start(spec).await?;
-                self.to_its_end(deployment, spec, deadline).await?
+                self.begin(spec).await?;
+                self.to_its_end(deployment, once, deadline).await?
             }
         };
         let failure = end.as_ref().err().cloned();
@@ -106,34 +111,34 @@ impl World {
         })
     }
 
-    async fn start(&self, spec: &InstanceSpec) -> Result<(), Outcome> {
+    pub(super) async fn begin(&self, spec: &InstanceSpec) -> Result<(), Outcome> {
         match self.runtime.ensure(spec).await {
             Effect::Done(_) => Ok(()),
             Effect::Broke(failure) => Err(broke(Stage::Start, &failure.message)),
-            Effect::Unknown(why) => Err(unknown("release command: ensure", &why)),
+            Effect::Unknown(why) => Err(unknown("run once: ensure", &why)),
         }
     }
 
     /// Waits until it has ended, whatever the reason; its lines go into the deployment's log as they come.
-    async fn to_its_end(
+    pub(super) async fn to_its_end(
         &self,
         deployment: &DeploymentId,
-        spec: &InstanceSpec,
+        Once { spec, what }: &Once,
         deadline: Time,
     ) -> Result<Result<(), String>, Outcome> {
-        let mut lines = Lines::new(self, deployment, &spec.id);
+        let mut lines = Lines::new(self, deployment, spec);
         loop {
             let state = self.look(&spec.id).await?;
             lines.pass_on(self);
             match state {
                 Some(State::Exited(exit)) if exit.code == 0 => {
-                    self.say(deployment, crate::log::TEAL, "The release command succeeded");
+                    self.say(deployment, crate::log::TEAL, &capital(&format!("{what} succeeded")));
                     return Ok(Ok(()));
                 }
-                Some(State::Exited(exit)) => return Ok(Err(failed(&exit))),
-                Some(State::Absent) => return Ok(Err(LOST.to_owned())),
+                Some(State::Exited(exit)) => return Ok(Err(failed(what, &exit))),
+                Some(State::Absent) => return Ok(Err(lost(what))),
                 // Its end is noted before it is made to end: in between, nobody may take it for one that was never started.
-                _ if now() > deadline => return Ok(Err(LATE.to_owned())),
+                _ if now() > deadline => return Ok(Err(late(what))),
                 _ => tokio::time::sleep(LOOK).await,
             }
         }
@@ -149,19 +154,32 @@ impl World {
     }
 }
 
-const LOST: &str = "the release command was interrupted (the host restarted, or something ended its instance), and nobody saw how far it came: \
-    look at what it changes, then redeploy the commit, which runs it again";
-const LATE: &str = "the release command took too long and was ended: find out in the log what it waits for, or raise the app's setting \
-    `start_deadline_s`, which counts it in";
+fn begins(what: &str) -> String {
+    capital(&format!("{what} runs, once, before anything of this version starts"))
+}
 
-fn failed(exit: &Exit) -> String {
-    if exit.out_of_memory {
-        return "the release command ran out of memory: raise the app's setting `memory_mib`".into();
-    }
+fn lost(what: &str) -> String {
     format!(
-        "the release command exited with code {}: the lines before it say why; nothing of this version was started",
-        exit.code
+        "{what} was interrupted (the host restarted, or something ended its instance), and nobody saw how far it came: look at what it changes, then redeploy the commit, which runs it again"
     )
+}
+
+fn late(what: &str) -> String {
+    format!(
+        "{what} took too long and was ended: find out in the log what it waits for, or raise the app's setting `start_deadline_s`, which counts it in"
+    )
+}
+
+fn failed(what: &str, exit: &Exit) -> String {
+    if exit.out_of_memory {
+        return format!("{what} ran out of memory: raise the app's setting `memory_mib`");
+    }
+    format!("{what} exited with code {}: the lines before it say why", exit.code)
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The lines that it wrote, on their way into the deployment's log.
@@ -173,10 +191,11 @@ struct Lines<'a> {
 }
 
 impl<'a> Lines<'a> {
-    fn new(world: &World, deployment: &'a DeploymentId, id: &InstanceId) -> Self {
+    fn new(world: &World, deployment: &'a DeploymentId, spec: &InstanceSpec) -> Self {
         let passed = world.logs.read(deployment, 0, usize::MAX).unwrap_or_default();
-        let skip = passed.iter().filter(|line| line.stage == release::RELEASE_COMMAND).count();
-        Self { deployment, follower: Follower::at_begin(world.runtime.log(id)), skip }
+        let its = |stage: &str| spec.commands.iter().any(|command| command.stage == stage);
+        let skip = passed.iter().filter(|line| its(&line.stage)).count();
+        Self { deployment, follower: Follower::at_begin(world.runtime.log(&spec.id)), skip }
     }
 
     fn pass_on(&mut self, world: &World) {

@@ -14,6 +14,7 @@ pub(super) fn lines(event: &Event, deployment: Option<&Deployment>) -> String {
         EventKind::StartBegan => format!("Starting: {}", event.text),
         EventKind::WentLive => "Healthy: traffic moves to it now".into(),
         EventKind::Served => format!("Application start successful\nSuccessfully deployed in {span}"),
+        EventKind::TaskDone => format!("The task ran to its end\nSuccessfully deployed in {span}"),
         EventKind::Failed => {
             format!("Deploy failed in {span}: {}\nPlease review the lines above.", event.text)
         }

@@ -20,6 +20,35 @@ pub(super) fn pushes() -> Vec<Story> {
             "running: live c blue, spare b off | a, b, c",
         ),
         tell(
+            "a task ends and leaves nothing behind",
+            vec![(Now, Manners("a", |m| m.task = true)), (Now, Push("a"))],
+            "stopped: live none, spare none | a",
+        ),
+        tell(
+            "a task beside what is live changes nothing of it",
+            ab(vec![(Rest, Manners("c", |m| m.task = true)), (Now, Push("c")), (Rest, Redeploy("c"))]),
+            "running: live b green, spare a off | a, b, c, redeploy c",
+        ),
+        tell(
+            "a push after a task goes live",
+            vec![(Now, Manners("a", |m| m.task = true)), (Now, Push("a")), (Rest, Push("b"))],
+            "running: live b blue, spare none | a, b",
+        ),
+        tell(
+            "a task that fails is a failed deployment",
+            vec![
+                (
+                    Now,
+                    Manners("a", |m| {
+                        m.task = true;
+                        m.raise_fails = true;
+                    }),
+                ),
+                (Now, Push("a")),
+            ],
+            "start-failed: live none, spare none | a✗",
+        ),
+        tell(
             "a push while another builds waits",
             ab(vec![(Rest, Push("c")), (In("c", "building"), Push("d"))]),
             "running: live d green, spare c off | a, b, c, d",
