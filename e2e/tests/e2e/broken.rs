@@ -25,6 +25,9 @@ const fn broken(
     Broken { name, files, variables, config: || json!({}), says }
 }
 
+/// What is only so where memory, disk and addresses are an instance's own.
+const LIMITED: [&str; 6] = ["full-disk", "full-build", "hungry", "wrong-port", "loopback", "hungry-build"];
+
 const NOTHING: fn() -> Value = || json!({});
 
 /// A page of Python after a first line that breaks.
@@ -107,6 +110,53 @@ fn all() -> Vec<Broken> {
             )
         },
         Broken {
+            config: || json!({"disk_mib": 64}),
+            ..broken(
+                "full-disk",
+                python!("open('filler', 'wb').write(b'x' * (200 << 20))"),
+                NOTHING,
+                &["exited with code 1", "filled its disk", "disk_mib"],
+            )
+        },
+        broken(
+            "full-build",
+            &[("x", "")],
+            || json!({"CC_RUN_COMMAND": "x", "CC_BUILD_COMMAND": "fallocate -l 5G filler"}),
+            &["the build filled its disk", "larger than 4096 MiB", "disk_mib"],
+        ),
+        Broken {
+            config: || json!({"memory_mib": 64}),
+            ..broken(
+                "hungry",
+                python!("x = [bytearray(1 << 20) for _ in range(1000)]"),
+                NOTHING,
+                &["ran out of memory", "memory_mib"],
+            )
+        },
+        Broken {
+            config: || json!({"start_deadline_s": 5}),
+            ..broken(
+                "wrong-port",
+                &[("x", "")],
+                || json!({"CC_RUN_COMMAND": "exec python3 -m http.server 3000"}),
+                &["nothing listens on 0.0.0.0:8080, but on 0.0.0.0:3000", "the port that PORT names"],
+            )
+        },
+        broken(
+            "loopback",
+            &[("x", "")],
+            || json!({"CC_RUN_COMMAND": "exec python3 -m http.server --bind 127.0.0.1 \"$PORT\""}),
+            &["127.0.0.1:8080 only", "make it listen on 0.0.0.0:8080"],
+        ),
+        broken(
+            "late-crash",
+            python!(
+                "import http.server, threading, time\nthreading.Thread(target=lambda: (time.sleep(5), print('no licence'), os._exit(4))).start()\ntime.sleep(60)"
+            ),
+            NOTHING,
+            &["`start` exited with code 4", "the last lines of its log say why"],
+        ),
+        Broken {
             config: || json!({"build_deadline_s": 3}),
             ..broken(
                 "endless-build",
@@ -127,6 +177,11 @@ fn every_broken_application_is_told_what_to_do() -> Result<()> {
             config.extend(more);
         }
         host.api().create(broken.name, config, (broken.variables)())?;
+        if LIMITED.contains(&broken.name) && host.api().status(broken.name)?.runtime == "process" {
+            println!("SKIPPED: {}: nothing limits it on this host", broken.name);
+            host.delete(broken.name)?;
+            continue;
+        }
         let repository = Repository::new(&host, broken.name)?;
         let pushed = repository.deploy(broken.files, "broken")?;
         assert!(!pushed.ok, "{}: git push said that all is well:\n{}", broken.name, pushed.output);

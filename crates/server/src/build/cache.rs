@@ -77,7 +77,8 @@ pub(super) fn measure(directory: &Path) {
     }
 }
 
-fn size(files: &Path) -> u64 {
+/// The bytes of all files below, as they are written down: one with holes counts as if it had none.
+pub(super) fn size(files: &Path) -> u64 {
     let entries = WalkDir::new(files).follow_links(false).into_iter().flatten();
     let sizes = entries.filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len());
     sizes.fold(0, u64::saturating_add)

@@ -176,7 +176,8 @@ impl<R: Runtime> Course<'_, R> {
             }
             let log = self.builder.runtime.log(&id);
             let mut feed = Feed::new(&self.builder.logs, &self.job.deployment, &log, &home);
-            notes.ended = Some(follow(&*self.builder.runtime, self.job, &notes.plan, &mut feed).await?);
+            notes.ended =
+                Some(follow(&*self.builder.runtime, self.job, &notes.plan, &mut feed, &home).await?);
         }
         notes.save(&home).map_err(Stop::io("note the end of a build"))?;
         Ok(notes)
@@ -312,6 +313,10 @@ impl<R: Runtime> Course<'_, R> {
             Ended::Exit(exit) => exit.as_ref().filter(|exit| exit.code != 0).map(|exit| self.exit(exit)),
             Ended::Late { stage } => Some(format!(
                 "the build was ended in the stage `{stage}` because it took too long: find out in the log what it waits for, or raise the app's setting `build_deadline_s`"
+            )),
+            Ended::Large => Some(format!(
+                "the build filled its disk (its files are larger than {} MiB): raise the app's setting `disk_mib`, or make it write less",
+                self.job.limits.disk_mib
             )),
             Ended::Full => Some(
                 "the build was ended because the server's disk is nearly full: ask the operator to free space, then push again"

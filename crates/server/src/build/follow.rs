@@ -1,6 +1,6 @@
 //! Watches a build's sandbox until it ends: its log goes into the deployment's as it is written, its deadline ends it.
 
-use super::{Plan, course::Stop, job::Job, notes::Ended, quiet::Quiet, tail::Tail};
+use super::{Plan, cache, course::Stop, job::Job, notes::Ended, quiet::Quiet, tail::Tail, tree};
 use crate::{log::Logs, world::now};
 use std::{
     path::Path,
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const ANSWER: Duration = Duration::from_secs(5);
 /// The disk is looked at every so many looks.
 const DISK: u32 = 20;
+/// Its files are measured every so many looks, and at its end.
+const FILES: u32 = 100;
 /// Below so much free space, in bytes, a build is ended: the rest belongs to what is live.
 const FLOOR: u64 = 512 * 1024 * 1024;
 
@@ -91,6 +93,7 @@ pub(super) async fn follow<R: Runtime>(
     job: &Job,
     plan: &Plan,
     feed: &mut Feed<'_>,
+    home: &Path,
 ) -> Result<Ended, Stop> {
     let id = job.deployment.build();
     let (mut answered, mut stage, mut looks) = (Instant::now(), String::from("start"), 0_u32);
@@ -101,7 +104,10 @@ pub(super) async fn follow<R: Runtime>(
             feed.say(&words);
         }
         match look(runtime, &id).await {
-            Outcome::Done(State::Exited(exit)) => return Ok(Ended::Exit(Some(exit))),
+            Outcome::Done(State::Exited(exit)) => {
+                let large = exit.code == 0 && too_large(job, home).await;
+                return Ok(if large { Ended::Large } else { Ended::Exit(Some(exit)) });
+            }
             Outcome::Done(State::Absent) => {
                 return Err(Stop::Unknown("the build's sandbox is not there any more".into()));
             }
@@ -121,6 +127,9 @@ pub(super) async fn follow<R: Runtime>(
             return Ok(Ended::Late { stage });
         }
         looks = looks.wrapping_add(1);
+        if looks % FILES == 0 && too_large(job, home).await {
+            return Ok(Ended::Large);
+        }
         if looks % DISK == 0 && nearly_full(&job.repository) {
             return Ok(Ended::Full);
         }
@@ -135,6 +144,13 @@ async fn look<R: Runtime>(runtime: &R, id: &InstanceId) -> Outcome<State> {
         Ok(Outcome::Unknown(why)) => Outcome::Unknown(why),
         Err(_) => Outcome::Unknown("the runtime did not answer in time".into()),
     }
+}
+
+/// Are the files of the build larger than it may make them? They are on the server's own disk, which nothing else limits.
+async fn too_large(job: &Job, home: &Path) -> bool {
+    let (tree, limit) = (tree::of(home), job.limits.disk_mib.saturating_mul(1024 * 1024));
+    let size = tokio::task::spawn_blocking(move || cache::size(&tree)).await;
+    size.is_ok_and(|size| size > limit)
 }
 
 fn nearly_full(path: &Path) -> bool {

@@ -51,6 +51,8 @@ pub(super) enum Ended {
     },
     /// The host's disk is nearly full.
     Full,
+    /// Its files are larger than it may make them.
+    Large,
 }
 
 impl Notes {

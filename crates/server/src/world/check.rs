@@ -253,6 +253,9 @@ impl<'a> Checker<'a> {
         // An app that answers started well: what its log complains of is another matter.
         let silent = listening.is_none() || self.last.iter().all(|p| p.finding == Finding::NotListening);
         let hint = diagnosis::of_start(&texts).filter(|_| silent);
+        // Without an answer of what listens it ended by itself.
+        let said = listening.is_none() && !texts.is_empty();
+        let hint = hint.or(said.then(|| "the last lines of its log say why".to_owned()));
         let message = hint.map_or_else(|| message.to_owned(), |hint| format!("{message}; {hint}"));
         details
             .extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
