@@ -12,6 +12,7 @@ mod streams;
 mod traffic;
 mod upkeep;
 mod views;
+mod wishes;
 
 pub(crate) use apps::no_such_app;
 pub use rights::{Limits, Rights};

@@ -137,6 +137,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
         driver.wake(&app.id);
     }
     tokio::spawn(keeper::keep(world.clone(), driver));
+    tokio::spawn(platform.clone().keep_wishes());
     tokio::spawn(platform.upkeep().clone().keep());
     tokio::spawn(platform.upkeep().clone().keep_patched());
     if let Some(smtp) = config.smtp.clone() {

@@ -1,11 +1,11 @@
-//! Tasks, the hooks after a verdict, and what a build gets to know: what an application says in variables beside its code.
+//! Tasks, the hooks after a verdict, what a build gets to know, and what teal.toml says of the app as a whole.
 
-use crate::{push, push_well, quick, served, until_status};
+use crate::{at_rest, push, push_files, push_well, quick, served, until_status};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::{fs, path::PathBuf};
 use teal_core::api::Action;
-use teal_e2e::{Behaviour, Host, Options, Repository, until};
+use teal_e2e::{Behaviour, Host, Options, Repository, python_app, until};
 
 struct Stage {
     host: Host,
@@ -129,5 +129,48 @@ fn a_build_gets_no_secrets_of_production_unless_it_is_asked_to() -> Result<()> {
     stage
         .set(&json!({"TEAL_BUILD_SECRETS": "DB_PASSWORD", "CC_BUILD_COMMAND": "test -n \"$DB_PASSWORD\""}))?;
     push_well(&stage.repository, "three")?;
+    Ok(())
+}
+
+#[test]
+fn what_the_file_says_of_the_app_counts_with_its_version_and_goes_with_it() -> Result<()> {
+    let host = Host::start(&Options::default())?;
+    host.api().create("shop", json!({"bake_s": 1, "drain_s": 5}), json!({}))?;
+    host.api().create("other", quick(), json!({}))?;
+    host.api().send::<Value>("PATCH", "/apps/other/domains", &json!({"add": ["taken.test"]}))?;
+    let repository = Repository::new(&host, "shop")?;
+    push_well(&repository, "one")?;
+    let mut files = python_app("two", &Behaviour::Good);
+    let text = "domains = [\"www.shop.test\", \"taken.test\"]\n[app]\nbake_s = 50\noff_after_s = 77\ninstances = 2\n";
+    files.push(("teal.toml".into(), text.into()));
+    let pushed = push_files(&repository, "two", &files)?;
+    assert!(pushed.ok, "{}", pushed.output);
+
+    let config = || host.api().get::<Value>("/apps/shop/config");
+    until("the domain leads to it", || {
+        host.visit_domain("www.shop.test", "/")
+            .ok()
+            .filter(|(code, body)| *code == 200 && body.contains("two"))
+    })?;
+    until_status(&host, "shop", "two instances", |status| {
+        at_rest(status) && status.live.as_ref().is_some_and(|live| live.instances == 2)
+    })?;
+    let said = config()?;
+    assert_eq!(
+        (&said["bake_s"], &said["off_after_s"]),
+        (&json!(1), &json!(77)),
+        "the owner's word counts more"
+    );
+    let domains = host.api().status("shop")?.domains;
+    assert!(!domains.contains(&"taken.test".to_owned()), "{domains:?}");
+    let removed =
+        host.api().send::<Value>("PATCH", "/apps/shop/domains", &json!({"remove": ["www.shop.test"]}));
+    assert!(removed.is_err_and(|error| error.to_string().contains("named by teal.toml")));
+
+    host.api().act("shop", &Action::Wake)?;
+    until_status(&host, "shop", "the first version is live", |status| {
+        at_rest(status) && status.live.as_ref().is_some_and(|live| live.commit.message == "one")
+    })?;
+    assert_eq!(config()?["off_after_s"], json!(900), "it went with the version that said it");
     Ok(())
 }

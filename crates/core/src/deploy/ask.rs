@@ -141,7 +141,9 @@ impl Draft<'_> {
         }
         self.rows.app.settings.instances = instances;
         self.event_by(EventKind::Scaled, request.author.clone(), format!("{instances} instances"));
-        if self.needs_live().is_err() {
+        let is_so =
+            self.rows.live().is_some_and(|live| live.count == instances) && self.attempts().is_empty();
+        if self.needs_live().is_err() || is_so {
             return Ok(Accepted::default());
         }
         self.queue(request, Kind::Scale, About::default());

@@ -3,9 +3,14 @@
 //! Each key becomes the variable or the setting that an owner would set: whoever knows one way knows the other, and there is one path behind.
 
 use super::{Error, FILE, Manifest};
-use crate::{appconfig::AppConfig, build::variables};
+use crate::{
+    appconfig::AppConfig,
+    build::variables,
+    release::{FAILED_HOOK, RELEASE_COMMAND, SUCCEEDED_HOOK, TASK},
+};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use teal_core::domain;
 use toml::Spanned;
 
 /// What an app may not say here: it counts before the file is read.
@@ -15,6 +20,7 @@ const MAX_LIST: usize = 50;
 
 type Text = Option<Spanned<String>>;
 type Number = Option<Spanned<u64>>;
+type Flag = Option<Spanned<bool>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -27,6 +33,9 @@ struct File {
     release: Release,
     worker: Worker,
     instance: Instance,
+    app: App,
+    /// Domains of the app, beside those that its owner added.
+    domains: Vec<Spanned<String>>,
     /// Any other variable. No secrets: whoever reads the repository reads them.
     variables: BTreeMap<String, Spanned<String>>,
 }
@@ -49,6 +58,12 @@ struct Run {
     command: Text,
     /// `CC_PRE_RUN_HOOK`.
     before: Text,
+    /// `CC_TASK`.
+    task: Flag,
+    /// `CC_RUN_SUCCEEDED_HOOK`.
+    succeeded: Text,
+    /// `CC_RUN_FAILED_HOOK`.
+    failed: Text,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -57,7 +72,7 @@ struct Health {
     /// `CC_HEALTH_CHECK_PATH_0`, `_1`, …
     paths: Vec<Spanned<String>>,
     /// The setting `strict_health`.
-    strict: Option<Spanned<bool>>,
+    strict: Flag,
     /// The setting `health`: `http` or `tcp`.
     kind: Text,
 }
@@ -93,6 +108,59 @@ struct Instance {
     disk_mib: Number,
 }
 
+/// Settings of the app as a whole, by their own names: they count as soon as a version that says so is live.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct App {
+    instances: Number,
+    bake_s: Number,
+    drain_s: Number,
+    upgraded_s: Number,
+    off_after_s: Number,
+    disk_after_s: Number,
+    start_deadline_s: Number,
+    good_probes: Number,
+    max_requests: Number,
+    max_requests_per_client: Number,
+    hold: Flag,
+    cancel_on_push: Flag,
+    force_https: Flag,
+    sticky_sessions: Flag,
+}
+
+impl App {
+    fn numbers(&self) -> [(&'static str, &Number); 10] {
+        [
+            ("instances", &self.instances),
+            ("bake_s", &self.bake_s),
+            ("drain_s", &self.drain_s),
+            ("upgraded_s", &self.upgraded_s),
+            ("off_after_s", &self.off_after_s),
+            ("disk_after_s", &self.disk_after_s),
+            ("start_deadline_s", &self.start_deadline_s),
+            ("good_probes", &self.good_probes),
+            ("max_requests", &self.max_requests),
+            ("max_requests_per_client", &self.max_requests_per_client),
+        ]
+    }
+
+    fn flags(&self) -> [(&'static str, &Flag); 4] {
+        [
+            ("hold", &self.hold),
+            ("cancel_on_push", &self.cancel_on_push),
+            ("force_https", &self.force_https),
+            ("sticky_sessions", &self.sticky_sessions),
+        ]
+    }
+}
+
+/// Does this setting concern the app as a whole?
+pub(super) fn of_app(name: &str) -> bool {
+    let app = App::default();
+    app.numbers().iter().any(|(known, _)| *known == name)
+        || app.flags().iter().any(|(known, _)| *known == name)
+}
+
 /// Reads the file.
 pub(super) fn parse(text: &str) -> Result<Manifest, Error> {
     let file: File = toml::from_str(text).map_err(|error| {
@@ -103,6 +171,7 @@ pub(super) fn parse(text: &str) -> Result<Manifest, Error> {
     reader.settings(&file)?;
     reader.commands(&file)?;
     reader.lists(&file)?;
+    reader.app(&file)?;
     for (name, value) in &file.variables {
         reader.own(name, value)?;
     }
@@ -143,7 +212,9 @@ impl Reader<'_> {
             ("CC_POST_BUILD_HOOK", &file.build.after),
             ("CC_RUN_COMMAND", &file.run.command),
             ("CC_PRE_RUN_HOOK", &file.run.before),
-            (crate::release::RELEASE_COMMAND, &file.release.command),
+            (SUCCEEDED_HOOK, &file.run.succeeded),
+            (FAILED_HOOK, &file.run.failed),
+            (RELEASE_COMMAND, &file.release.command),
             ("CC_WORKER_RESTART", &file.worker.restart),
         ];
         for (name, value) in all {
@@ -151,13 +222,34 @@ impl Reader<'_> {
                 self.variable(name, value)?;
             }
         }
-        match &file.worker.restart_delay_s {
-            Some(delay) => self.variable(
-                "CC_WORKER_RESTART_DELAY",
-                &Spanned::new(delay.span(), delay.get_ref().to_string()),
-            ),
-            None => Ok(()),
+        self.written("CC_WORKER_RESTART_DELAY", file.worker.restart_delay_s.as_ref())?;
+        self.written(TASK, file.run.task.as_ref())
+    }
+
+    /// A number or a switch that becomes a variable.
+    fn written<T: ToString>(&mut self, name: &str, value: Option<&Spanned<T>>) -> Result<(), Error> {
+        let Some(value) = value else { return Ok(()) };
+        self.variable(name, &Spanned::new(value.span(), value.get_ref().to_string()))
+    }
+
+    fn app(&mut self, file: &File) -> Result<(), Error> {
+        for (name, value) in file.app.numbers() {
+            self.setting(name, value.as_ref())?;
         }
+        for (name, value) in file.app.flags() {
+            self.setting(name, value.as_ref())?;
+        }
+        for (given, number) in file.domains.iter().zip(0..) {
+            let start = given.span().start;
+            if number >= MAX_LIST {
+                return Err(at(self.text, start, format!("this list has at most {MAX_LIST} entries")));
+            }
+            let parsed = domain::parse(given.get_ref()).map_err(|why| {
+                at(self.text, start, format!("`{}` {why}", crate::log::harmless(given.get_ref())))
+            })?;
+            self.manifest.domains.push(parsed);
+        }
+        Ok(())
     }
 
     fn lists(&mut self, file: &File) -> Result<(), Error> {

@@ -34,6 +34,9 @@ pub struct Manifest {
     pub settings: Overrides,
     /// What runs at certain times.
     pub crons: Vec<Cron>,
+    /// Domains, beside those that the owner added.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub domains: Vec<String>,
 }
 
 /// Why it is not taken: the file, the place in it and the reason, in a sentence.
@@ -79,6 +82,12 @@ impl Manifest {
         *self == Self::default()
     }
 
+    /// Does it say something of the app as a whole, which counts once this version is live?
+    #[must_use]
+    pub fn concerns_app(&self) -> bool {
+        !self.domains.is_empty() || self.settings.keys().any(|name| file::of_app(name))
+    }
+
     /// The type that it names.
     #[must_use]
     pub fn kind(&self) -> Option<&str> {
@@ -112,6 +121,11 @@ impl Manifest {
             self.variables.keys().chain(self.settings.keys()).map(String::as_str).collect();
         if !names.is_empty() {
             notes.push(format!("{FILE} sets {}", names.join(", ")));
+        }
+        if self.concerns_app() {
+            notes.push(format!(
+                "What {FILE} says of the app as a whole counts as soon as this version is live"
+            ));
         }
         let lost: Vec<&str> =
             self.variables.keys().map(String::as_str).filter(|n| replaced(n, owner)).collect();

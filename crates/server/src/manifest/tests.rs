@@ -54,9 +54,28 @@ restart_delay_s = 5
 [instance]
 memory_mib = 256
 
+[app]
+bake_s = 120
+instances = 2
+hold = true
+
 [variables]
 GREETING = "hello"
 "#;
+
+#[test]
+fn what_concerns_the_app_as_a_whole_is_told_from_the_rest() {
+    let manifest = read(FILE, WHOLE).expect("read");
+    let config = manifest.settings_below(&Overrides::from([("instances".into(), 5.into())])).expect("legal");
+    assert_eq!((config.bake_s, config.instances, config.hold), (120, 5, true));
+    assert!(manifest.concerns_app());
+    let domains = read(FILE, "domains = [\"Shop.Example.org\", \"example.org/shop/\"]").expect("read");
+    assert_eq!(domains.domains, ["shop.example.org", "example.org/shop"]);
+    assert!(domains.concerns_app());
+    let less = read(FILE, "[instance]\nmemory_mib = 64\n[run]\ntask = true\nfailed = \"x\"\n").expect("read");
+    assert!(!less.concerns_app());
+    assert_eq!(less.variables, owner(&[("CC_RUN_FAILED_HOOK", "x"), ("CC_TASK", "true")]));
+}
 
 #[test]
 fn every_key_becomes_the_variable_or_setting_that_an_owner_would_set() {
@@ -115,6 +134,10 @@ fn a_mistake_is_told_with_its_line_and_column() {
         ("[variables]\nAPP_FOLDER = \"x\"\n", "line 2, column 14", "teal env set"),
         ("[run]\ncommand = \"a\"\n[variables]\nCC_RUN_COMMAND = \"b\"\n", "line 4, column 18", "another key"),
         ("[health]\nkind = \"udp\"\n", "line 2, column 8", "udp"),
+        ("[app]\nbake_s = 100000\n", "line 2, column 10", "from 0 to"),
+        ("[app]\nbake = 1\n", "line 2, column 1", "bake_s"),
+        ("[app]\nhold = 1\n", "line 2, column 8", "boolean"),
+        ("domains = [\"shop.test\", \"shop test\"]\n", "line 1, column 25", "`shop test`"),
         ("a = \n", "line 1", ""),
     ] {
         let told = read(FILE, text).expect_err(text).to_string();

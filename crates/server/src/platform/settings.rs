@@ -96,6 +96,11 @@ impl Platform {
         let mut domains = rows.app.domains.clone();
         let remove: Vec<String> =
             remove.into_iter().map(|gone| domain::parse(&gone).unwrap_or(gone)).collect();
+        let said = self.said(&rows).domains;
+        if let Some(domain) = remove.iter().find(|domain| said.contains(domain)) {
+            let message = format!("{domain} is named by teal.toml of the version that is live");
+            return Err(Error::invalid(message, "remove it there, push, then remove it here"));
+        }
         domains.retain(|domain| !remove.contains(domain));
         domains.extend(add);
         domains.sort();
@@ -117,6 +122,21 @@ impl Platform {
                 Err(Error::invalid(format!("{domain} belongs to the app {owner}"), "remove it there first"))
             }
         }
+    }
+
+    /// May the app have this domain, and with it all of these?
+    pub(super) async fn may_have(
+        &self,
+        app: &AppId,
+        passes: bool,
+        domain: &str,
+        domains: &[String],
+    ) -> Result<()> {
+        if domains.len() > MAX_DOMAINS {
+            return Err(Error::invalid(format!("more than {MAX_DOMAINS} domains"), "remove some first"));
+        }
+        self.check_owner(app, &[domain.to_owned()]).await?;
+        self.check_sharing(app, passes, domains).await
     }
 
     /// The certificate of each of the app's domains.
@@ -142,13 +162,13 @@ impl Platform {
         views.await.map_err(|_| Error::Internal("the look at the certificates was lost".into()))
     }
 
-    /// The app's settings, all of them, with defaults filled in.
+    /// The app's settings, all of them, with what the live version's repository says and defaults filled in.
     ///
     /// # Errors
     /// If there is no such app.
     pub async fn app_config(&self, app: &AppId) -> Result<BTreeMap<String, serde_json::Value>> {
         let (_, overrides) = self.newest(app).await?;
-        Ok(config_of(&overrides)?.listed())
+        Ok(self.config_with(&self.rows(app).await?, &overrides)?.listed())
     }
 
     /// Changes settings by name; `null` goes back to the default.
@@ -171,7 +191,8 @@ impl Platform {
         }
         let rows = self.rows(app).await?;
         self.choose_port(&mut overrides, rows.app.settings.tcp_port).await?;
-        let config = config_of(&overrides)?;
+        config_of(&overrides)?;
+        let config = self.config_with(&rows, &overrides)?;
         self.check_streams(app, &config, Some(&rows.app.settings), &rows.app.domains).await?;
         self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await?;
         let rows = self.rows(app).await?;
@@ -182,6 +203,14 @@ impl Platform {
         };
         self.request(who, app, act).await?;
         Ok(config.listed())
+    }
+
+    /// What counts: what the owner set, above what the live version's repository says.
+    fn config_with(&self, rows: &teal_core::deploy::Rows, overrides: &Overrides) -> Result<AppConfig> {
+        let config = self.said(rows).settings_below(overrides);
+        config.map_err(|why| {
+            Error::invalid(why, "teal.toml of the live version says the rest: see `teal config list`")
+        })
     }
 
     /// Sets one setting without asking the machine for anything.
@@ -198,7 +227,7 @@ impl Platform {
         self.take_snapshot(who, app, &variables, &overrides, "the settings were changed").await
     }
 
-    async fn newest(&self, app: &AppId) -> Result<(Variables, Overrides)> {
+    pub(super) async fn newest(&self, app: &AppId) -> Result<(Variables, Overrides)> {
         let newest = self.store().newest_snapshot(app).await?;
         let (_, variables, overrides) =
             newest.ok_or_else(|| Error::NotFound("there is no such app".into()))?;
