@@ -5,6 +5,7 @@
 mod api;
 mod app;
 mod authority;
+mod browser;
 mod host;
 pub mod image;
 mod instance;
@@ -19,6 +20,7 @@ mod witness;
 pub use api::Api;
 pub use app::{Behaviour, PYTHON_APP, python_app};
 pub use authority::Authority;
+pub use browser::{Browser, Element};
 pub use host::{Host, Options, Shown};
 pub use instance::{Instance, kill};
 pub use mail::{Mail, MailServer};

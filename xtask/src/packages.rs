@@ -22,6 +22,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("cpio", "cpio"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("zstd", "zstd"),
+    ("chromium", "chromium"),
+    ("chromedriver", "chromium-driver"),
 ];
 
 /// What the bench measures Teal against, and with.

@@ -5,6 +5,7 @@
 
 mod bad_green;
 mod broken;
+mod browser;
 mod build_cost;
 mod cancel;
 mod certificates;
