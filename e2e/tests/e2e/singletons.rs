@@ -85,7 +85,7 @@ impl Stage {
         let events = self.host.api().events("shop")?;
         let of = |kind: &str| -> Vec<f64> {
             let these = events.iter().filter(|event| event.kind == kind);
-            these.filter_map(|event| Some(seconds(&event.at.to_string())?)).collect()
+            these.filter_map(|event| seconds(&event.at.to_string())).collect()
         };
         let (taken, given) = (of("singletons_taken"), of("singletons_given"));
         let mut parts: [Vec<f64>; 3] = Default::default();
