@@ -250,9 +250,7 @@ mod tests {
 
     #[test]
     fn a_request_takes_no_more_room_than_is_given_at_once() {
-        fn of<'a>() -> usize {
-            size::<&'a Worker, &'a mut Client, _, _>(answering)
-        }
-        assert!(of() <= AT_ONCE, "{}", of());
+        let size = size::<&'static Worker, &'static mut Client, _, _>(answering);
+        assert!(size <= AT_ONCE, "{size}");
     }
 }
