@@ -155,6 +155,8 @@ const START: &[Rule] = &[
         "the app filled its disk: raise its setting `disk_mib`, or make it write less",
     ),
     rule("ENOSPC", "the app filled its disk: raise its setting `disk_mib`, or make it write less"),
+    rule("Read-only file system", READ_ONLY),
+    rule("EROFS", READ_ONLY),
     rule(
         "Address already in use",
         "two programs want the same port: only one may listen on the port that PORT names",
@@ -179,6 +181,8 @@ const START: &[Rule] = &[
 ];
 
 const DATABASE: &str = "the app cannot reach a server that it needs, such as its database: check the variables that name it (127.0.0.1 is the instance itself, where only the app runs)";
+
+const READ_ONLY: &str = "the app writes where it may not: it may write below its own directory ($APP_HOME) and /tmp; tell it to keep its files there";
 
 /// What may help, after these lines of a failed build.
 #[must_use]

@@ -70,17 +70,30 @@ fn all() -> Vec<Sample> {
                 Pypi,
                 "radicale",
                 "3.9.0",
-                || json!({"CC_PYTHON_MODULE": "radicale:application", "CC_HEALTH_CHECK_PATH": "/.web/"}),
+                || {
+                    json!({
+                        "CC_RUN_COMMAND": "exec python3 -m radicale --server-hosts \"0.0.0.0:$PORT\" --storage-filesystem-folder \"$APP_HOME/collections\" --auth-type none",
+                        "CC_HEALTH_CHECK_PATH": "/.web/",
+                    })
+                },
                 "Radicale",
             )
         },
-        sample(
-            Crates,
-            "basic-http-server",
-            "0.8.1",
-            || json!({"CC_RUN_COMMAND": "exec basic-http-server -a \"0.0.0.0:$PORT\" ."}),
-            "Cargo.toml",
-        ),
+        Sample {
+            path: "/Cargo.toml",
+            ..sample(
+                Crates,
+                "basic-http-server",
+                "0.8.1",
+                || {
+                    json!({
+                        "CC_RUN_COMMAND": "exec basic-http-server -a \"0.0.0.0:$PORT\" .",
+                        "CC_HEALTH_CHECK_PATH": "/Cargo.toml",
+                    })
+                },
+                "basic-http-server",
+            )
+        },
         Sample {
             path: "/install.php",
             ..sample(
