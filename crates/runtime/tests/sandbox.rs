@@ -4,6 +4,7 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped test and a measured figure must be seen")]
 
+mod common;
 #[path = "sandbox/image.rs"]
 mod image;
 #[path = "sandbox/isolation.rs"]

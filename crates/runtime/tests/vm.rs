@@ -5,10 +5,13 @@
 
 #![allow(clippy::print_stderr, reason = "a skipped test and a measured figure must be seen")]
 
+mod common;
 #[path = "vm/isolation.rs"]
 mod isolation;
 #[path = "vm/life.rs"]
 mod life;
+#[path = "vm/neighbours.rs"]
+mod neighbours;
 #[path = "vm/proof.rs"]
 mod proof;
 #[path = "vm/recovery.rs"]

@@ -2,70 +2,22 @@
 //!
 //! How fast a neighbour answers meanwhile is said and never asserted; that it answers each time is.
 
-use crate::rig::{PATIENCE, Rig, done};
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+use crate::{
+    common::{
+        pings::Pings,
+        trouble::{EATS, FILLS, FORKS, SPINS},
     },
-    thread::JoinHandle,
-    time::{Duration, Instant},
+    rig::{PATIENCE, Rig, done},
 };
+use std::{fs, time::Instant};
 use teal_core::id::InstanceId;
 use teal_runtime::{InstanceSpec, Runtime, State, Tree};
-
-/// Starts processes until it may not, and goes on trying.
-const FORKS: &str = r#"
-import os, time
-while True:
-    try:
-        if os.fork() == 0: time.sleep(1000)
-    except OSError: print("refused", flush=True); time.sleep(0.1)
-"#;
-
-/// Fills its disk, says how much there was, and goes on writing.
-const FILLS: &str = "dd if=/dev/zero of=/app/big bs=1M 2>/dev/null; echo full $(($(stat -c %s /app/big) >> 20)); while :; do dd if=/dev/zero of=/app/more bs=1M count=8 2>/dev/null; sleep 0.05; done";
-
-const EATS: &str = "exec python3 -S -c 'x = []\nwhile True: x.append(bytearray(b\"x\") * (1 << 20))'";
-
-const SPINS: &str = "echo spins; while :; do :; done";
 
 /// What the troublemaker is asked to do, and when its limit has been met.
 type Met = fn(&Rig, &InstanceId, &State) -> bool;
 
 fn said(rig: &Rig, id: &InstanceId, text: &str) -> bool {
     rig.lines(id).iter().any(|line| line.text.starts_with(text))
-}
-
-/// Asks a neighbour again and again until told to stop; every request has to be answered. Answers how long each took.
-fn ping(address: SocketAddr, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
-    let once = move || {
-        let began = Instant::now();
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE).expect("the neighbour accepts");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a live socket");
-        stream.write_all(b"GET / HTTP/1.0\r\nhost: app\r\n\r\n").expect("the neighbour reads");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("the neighbour answers");
-        assert!(text.contains(" 200 "), "{text}");
-        began.elapsed()
-    };
-    std::thread::spawn(move || {
-        let mut took = vec![once()];
-        while !stop.load(Ordering::Acquire) {
-            took.push(once());
-        }
-        took
-    })
-}
-
-/// How it went, for whoever reads; nothing is asserted of times.
-fn tell(what: &str, mut took: Vec<Duration>) {
-    took.sort_unstable();
-    let at = |percent: usize| took[(took.len() - 1) * percent / 100];
-    eprintln!("figure: a neighbour {what}: {} answers, p50 {:?}, p99 {:?}", took.len(), at(50), at(99));
 }
 
 /// Seconds of CPU that these processes have used.
@@ -87,8 +39,7 @@ async fn trouble(rig: &Rig, what: &str, spec: InstanceSpec, met: Met) {
     let address = done(rig.sandbox.ensure(&neighbour).await).address.expect("an app has an address");
     rig.until_listening(&neighbour.id).await;
     let neighbour = neighbour.id;
-    let stop = Arc::new(AtomicBool::new(false));
-    let asked = ping(address, Arc::clone(&stop));
+    let pings = Pings::start(address, PATIENCE);
     let began = Instant::now();
     done(rig.sandbox.ensure(&spec).await);
     rig.until(&spec.id, |state| {
@@ -99,8 +50,7 @@ async fn trouble(rig: &Rig, what: &str, spec: InstanceSpec, met: Met) {
     // A look at what it used comes before the one at the clock: late, it is only more that it might have used.
     let used = cpu_s(rig.pids(&spec.id));
     let might = began.elapsed().as_secs_f64() * spec.limits.cpu_milli as f64 / 1000.0;
-    stop.store(true, Ordering::Release);
-    tell(what, asked.join().expect("every request is answered"));
+    pings.end(what);
     assert!(used <= might * 1.2 + 0.5, "{what}: {used} s of CPU, {might} s were its share");
     for id in [spec.id, neighbour] {
         done(rig.sandbox.remove(&id).await);

@@ -1,10 +1,12 @@
 //! What every test of sandboxes needs: a runtime of its own, an app, and a look at what is left.
 
+pub(crate) use crate::common::done;
+
+use crate::common;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU32, Ordering},
@@ -105,17 +107,7 @@ impl Rig {
 
     /// Waits until the instance's state is as wanted, and answers it.
     pub(crate) async fn until(&self, id: &InstanceId, wanted: impl Fn(&State) -> bool) -> State {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let look = self.sandbox.inspect(id).await;
-            if let Outcome::Done(inspection) = &look
-                && wanted(&inspection.state)
-            {
-                return inspection.state.clone();
-            }
-            assert!(Instant::now() < end, "{id} is still {look:?}; its log: {:#?}", self.lines(id));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        common::until(&self.sandbox, id, PATIENCE, wanted).await
     }
 
     /// Runs a script to its end; its exit code and what it wrote.
@@ -130,8 +122,7 @@ impl Rig {
 
     /// The instance's log.
     pub(crate) fn lines(&self, id: &InstanceId) -> Vec<LogLine> {
-        let text = fs::read_to_string(self.sandbox.log(id)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a log line")).collect()
+        common::lines(&self.sandbox.log(id))
     }
 
     /// Waits until something listens inside.
@@ -146,26 +137,13 @@ impl Rig {
 
     /// Waits until the log has this line so many times.
     pub(crate) async fn until_line_count(&self, id: &InstanceId, text: &str, count: usize) {
-        let end = Instant::now() + PATIENCE;
-        while self.lines(id).iter().filter(|l| l.text == text).count() < count {
-            assert!(Instant::now() < end, "no line `{text}` in {:#?}", self.lines(id));
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        common::until_line(&self.sandbox.log(id), PATIENCE, text, count).await;
     }
 
     /// The body that an app answers to GET.
     pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> std::io::Result<String> {
         let path = path.to_owned();
-        let ask = move || {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            write!(stream, "GET {path} HTTP/1.0\r\nhost: app\r\n\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            text.split_once("\r\n\r\n")
-                .map(|(_, body)| body.to_owned())
-                .ok_or_else(|| std::io::Error::other(text))
-        };
+        let ask = move || common::get(address, &path, (Duration::from_secs(5), PATIENCE));
         tokio::task::spawn_blocking(ask).await.expect("no panic")
     }
 
@@ -288,13 +266,5 @@ pub(crate) async fn removed(sandbox: &Sandbox, id: &InstanceId) {
             Outcome::Unknown(why) if Instant::now() < end => eprintln!("once more: {why}"),
             other => panic!("not removed: {other:?}"),
         }
-    }
-}
-
-/// What was asked for, which the test cannot go on without.
-pub(crate) fn done<T: std::fmt::Debug>(outcome: Outcome<T>) -> T {
-    match outcome {
-        Outcome::Done(value) => value,
-        other => panic!("not done: {other:?}"),
     }
 }

@@ -1,17 +1,19 @@
 //! What every test of virtual machines needs: a runtime of its own, an app, and a look at what is left.
 
+pub(crate) use crate::common::done;
+
+use crate::common;
 use std::{
     collections::BTreeMap,
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use teal_core::id::InstanceId;
 use teal_runtime::{
-    Command, Image, InstanceSpec, Limits, LogLine, Outcome, Runtime, State, Tree,
+    Command, Image, InstanceSpec, Limits, LogLine, Runtime, State, Tree,
     cgroup::Cgroups,
     vm::{Acceleration, Config, Vm},
 };
@@ -135,17 +137,7 @@ impl Rig {
 
     /// Waits until the instance's state is as wanted, and answers it.
     pub(crate) async fn until(&self, id: &InstanceId, wanted: impl Fn(&State) -> bool) -> State {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            let look = self.vm.inspect(id).await;
-            if let Outcome::Done(inspection) = &look
-                && wanted(&inspection.state)
-            {
-                return inspection.state.clone();
-            }
-            assert!(Instant::now() < end, "{id} is still {look:?}; its log: {:#?}", self.lines(id));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        common::until(&self.vm, id, PATIENCE, wanted).await
     }
 
     /// Runs a script to its end; its exit code, whether it was for want of memory, and what it wrote.
@@ -160,8 +152,7 @@ impl Rig {
 
     /// The instance's log.
     pub(crate) fn lines(&self, id: &InstanceId) -> Vec<LogLine> {
-        let text = fs::read_to_string(self.vm.log(id)).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).expect("a log line")).collect()
+        common::lines(&self.vm.log(id))
     }
 
     /// Waits until something listens inside.
@@ -171,26 +162,13 @@ impl Rig {
 
     /// Waits until the log has this line.
     pub(crate) async fn until_line(&self, id: &InstanceId, text: &str) {
-        let end = Instant::now() + PATIENCE;
-        while !self.lines(id).iter().any(|l| l.text == text) {
-            assert!(Instant::now() < end, "no line `{text}` in {:#?}", self.lines(id));
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        common::until_line(&self.vm.log(id), PATIENCE, text, 1).await;
     }
 
     /// The body that an app answers to GET.
     pub(crate) async fn get(&self, address: SocketAddr, path: &str) -> std::io::Result<String> {
         let path = path.to_owned();
-        let ask = move || {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(60))?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            write!(stream, "GET {path} HTTP/1.0\r\nhost: app\r\n\r\n")?;
-            let mut text = String::new();
-            stream.read_to_string(&mut text)?;
-            text.split_once("\r\n\r\n")
-                .map(|(_, body)| body.to_owned())
-                .ok_or_else(|| std::io::Error::other(text))
-        };
+        let ask = move || common::get(address, &path, (Duration::from_secs(60), PATIENCE));
         tokio::task::spawn_blocking(ask).await.expect("no panic")
     }
 
@@ -279,13 +257,5 @@ impl Drop for Rig {
         };
         // Not on the test's own runtime, which must not be entered twice; a second failure adds nothing.
         drop(std::thread::spawn(clean).join());
-    }
-}
-
-/// What was asked for, which the test cannot go on without.
-pub(crate) fn done<T: std::fmt::Debug>(outcome: Outcome<T>) -> T {
-    match outcome {
-        Outcome::Done(value) => value,
-        other => panic!("not done: {other:?}"),
     }
 }
