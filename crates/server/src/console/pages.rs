@@ -123,6 +123,8 @@ struct StartPage {
 #[derive(Template)]
 #[template(path = "start_dialogue.html")]
 pub(crate) struct StartDialogue {
+    /// It is the whole page.
+    pub(crate) alone: bool,
     pub(crate) app: String,
     pub(crate) csrf: String,
     pub(crate) start: Option<view::Start>,
@@ -275,8 +277,9 @@ pub(crate) async fn start(
 ) -> Result<Html<String>, Refusal> {
     let status = web.platform.status(&app).await?;
     let start = view::start(&status);
-    let dialogue = StartDialogue { app: status.app, csrf: visitor.csrf.clone(), start };
-    if headers.contains_key("hx-request") {
+    let alone = !headers.contains_key("hx-request");
+    let dialogue = StartDialogue { alone, app: status.app, csrf: visitor.csrf.clone(), start };
+    if !alone {
         return Ok(html(&dialogue));
     }
     Ok(html(&StartPage { frame: Frame::of("Start last pushed commit", &visitor), dialogue }))

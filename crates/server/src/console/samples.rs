@@ -393,7 +393,9 @@ fn an_app_whose_streams_are_not_looked_into_says_where_they_arrive() {
 fn the_dialogue_says_what_will_happen_and_names_the_commit_it_sends() {
     let render = |status: &StatusView| {
         let start = view::start(status);
-        StartDialogue { app: "shop".into(), csrf: "csrf-1".into(), start }.render().expect("renders")
+        StartDialogue { alone: false, app: "shop".into(), csrf: "csrf-1".into(), start }
+            .render()
+            .expect("renders")
     };
     let woken = checked("dialogue", render(&with_spare("asleep")));
     says(
