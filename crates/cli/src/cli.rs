@@ -111,6 +111,12 @@ pub(crate) enum Command {
     /// Mails that say why a deployment failed.
     #[command(subcommand, after_help = "Example:\n  teal notify test")]
     Notify(commands::notify::NotifyCommand),
+    /// Tell others of deployments by HTTP, signed.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  teal webhooks add ci https://ci.example.org/teal --app shop"
+    )]
+    Webhooks(commands::webhooks::WebhooksCommand),
     /// The base systems that environments run on.
     #[command(subcommand, after_help = "Example:\n  teal image build debian-12")]
     Image(commands::image::ImageCommand),
@@ -159,6 +165,7 @@ impl Command {
             Self::Members(command) => commands::members::run(context, command),
             Self::Audit(args) => commands::audit::run(context, &args),
             Self::Notify(command) => commands::notify::run(context, command),
+            Self::Webhooks(command) => commands::webhooks::run(context, command),
             Self::Image(command) => commands::image::run(context, command),
             Self::Maintenance(command) => commands::maintenance::run(context, command),
             Self::Doctor(args) => commands::doctor::run(context, args),

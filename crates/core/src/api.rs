@@ -2,10 +2,12 @@
 //!
 //! Instants are RFC 3339 texts in UTC with milliseconds. Nothing here holds a secret unless its name says so.
 
+mod hook;
 pub mod image;
 mod maintenance;
 mod people;
 
+pub use hook::{HookDeliveryView, HookView, MadeHook, NewHook};
 pub use maintenance::{
     MaintenanceAction, MaintenanceRequest, MaintenanceView, PackageView, PatchView, PinRequest, PinView,
     RolloutAppView, RolloutView,

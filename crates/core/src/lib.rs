@@ -14,6 +14,7 @@ pub mod domain;
 pub mod engine;
 pub mod error;
 pub mod histogram;
+pub mod hook;
 pub mod id;
 pub mod image;
 pub mod machine;

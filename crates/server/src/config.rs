@@ -3,6 +3,7 @@
 
 use crate::{
     images::{HOST_IMAGE, recipe},
+    notify::hook::Ranges,
     portrange::PortRange,
 };
 use serde::Deserialize;
@@ -72,6 +73,8 @@ pub struct Config {
     pub smtp: Option<Smtp>,
     /// Who gets the mails besides the users who have an address.
     pub mail_to: Vec<String>,
+    /// Address ranges that webhooks may be posted to although they are not the public internet, as CIDR: a chat server of one's own.
+    pub webhook_allow: Vec<String>,
     /// Certificates from an authority. Without it domains are served with certificates by file, else with self-signed ones.
     pub acme: Option<Acme>,
     /// Certificates by file.
@@ -227,6 +230,7 @@ impl Default for Config {
             builds: 2,
             smtp: None,
             mail_to: Vec::new(),
+            webhook_allow: Vec::new(),
             acme: None,
             certificates: Vec::new(),
             maintenance: Maintenance::default(),
@@ -252,6 +256,7 @@ impl Config {
                 recipe::names()
             ));
         }
+        Ranges::new(&self.pool, &self.webhook_allow)?;
         self.maintenance.check()
     }
 
@@ -278,6 +283,15 @@ mod tests {
         let parse = |text: &str| toml::from_str::<Config>(text).expect("parses").check();
         assert_eq!(parse("image = 'debian-12'"), Ok(()));
         assert!(parse("image = 'debian-1'").is_err_and(|why| why.contains("host, debian-12")));
+    }
+
+    #[test]
+    fn where_webhooks_may_go_is_read_before_anything_is_opened() {
+        let parse = |text: &str| toml::from_str::<Config>(text).expect("parses").check();
+        assert_eq!(parse("webhook_allow = ['10.0.0.5/32', 'fd00::/64']"), Ok(()));
+        assert!(
+            parse("webhook_allow = ['chat.example.org']").is_err_and(|why| why.contains("webhook_allow"))
+        );
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod apps;
+mod hooks;
 pub(crate) mod images;
 mod people;
 mod rights;
@@ -17,11 +18,14 @@ mod wishes;
 pub(crate) use apps::no_such_app;
 pub use rights::{Limits, Rights};
 
+pub(crate) use views::deployment_view;
+
 use crate::{
     appconfig::AppConfig,
     config::Config,
     driver::Driver,
     log::Logs,
+    notify::hook::{Courier, Ranges},
     store::{self, Store},
     upkeep::Upkeep,
     world::World,
@@ -176,6 +180,8 @@ struct Inner {
     world: World,
     driver: Driver,
     upkeep: Upkeep,
+    /// Posts what webhooks are told.
+    courier: Arc<Courier>,
     /// Why the runtime is the one that it is, where users ought to know.
     warnings: Vec<String>,
 }
@@ -185,7 +191,10 @@ impl Platform {
     #[must_use]
     pub fn new(world: World, driver: Driver, warnings: Vec<String>) -> Self {
         let upkeep = Upkeep::new(world.clone(), driver.clone());
-        Self { inner: Arc::new(Inner { world, driver, upkeep, warnings }) }
+        // What is no range was refused before anything was opened; without the list more is refused, never less.
+        let ranges = Ranges::new(&world.config.pool, &world.config.webhook_allow);
+        let courier = Arc::new(Courier::new(ranges.unwrap_or_else(|_| Ranges::strict(&world.config.pool))));
+        Self { inner: Arc::new(Inner { world, driver, upkeep, courier, warnings }) }
     }
 
     fn store(&self) -> &Store {

@@ -141,8 +141,9 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     tokio::spawn(platform.upkeep().clone().keep());
     tokio::spawn(platform.upkeep().clone().keep_patched());
     if let Some(smtp) = config.smtp.clone() {
-        tokio::spawn(notify::deliver(smtp, world.store.clone(), world.changes.subscribe()));
+        tokio::spawn(notify::deliver(notify::Post(smtp), world.store.clone(), world.changes.subscribe()));
     }
+    tokio::spawn(notify::deliver(platform.telling(), world.store.clone(), world.changes.subscribe()));
     let (link, changes) = (Arc::clone(&world.link), world.changes.subscribe());
     tokio::spawn(certificates::keep(Arc::clone(&world.config), world.store.clone(), link, changes));
     let facts = Facts {

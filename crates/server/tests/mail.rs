@@ -15,7 +15,7 @@ use teal_server::{
     config::Smtp,
     notify::{self, Outbox},
     platform::Changed,
-    store::{QueuedMail, Result},
+    store::{Carrier, QueuedMail, Result},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -140,6 +140,7 @@ impl Tray {
             subject: "shop: a1b2c3d failed\r\nBcc: all@example.org".into(),
             text: "plain\n".into(),
             html: "<p>html</p>".into(),
+            hook: None,
             queued_at: now(),
             attempts: 0,
         };
@@ -159,18 +160,18 @@ fn now() -> Time {
 }
 
 impl Outbox for Tray {
-    async fn due(&self, now: Time, limit: u32) -> Result<Vec<QueuedMail>> {
+    async fn due(&self, _: Carrier, now: Time, limit: u32) -> Result<Vec<QueuedMail>> {
         let rows = self.rows.borrow();
         let due = rows.values().filter(|row| !row.delivered && !row.given_up && row.next <= now);
         Ok(due.take(limit as usize).map(|row| row.mail.clone()).collect())
     }
 
-    async fn next(&self) -> Result<Option<Time>> {
+    async fn next(&self, _: Carrier) -> Result<Option<Time>> {
         let rows = self.rows.borrow();
         Ok(rows.values().filter(|row| !row.delivered && !row.given_up).map(|row| row.next).min())
     }
 
-    async fn delivered(&self, id: String, _at: Time) -> Result<()> {
+    async fn delivered(&self, id: String, _at: Time, _said: String) -> Result<()> {
         self.rows.send_modify(|rows| rows.get_mut(&id).expect("known").delivered = true);
         Ok(())
     }
@@ -201,7 +202,8 @@ fn smtp(address: SocketAddr) -> Smtp {
 /// The worker, with the sender that wakes it.
 fn worker(address: SocketAddr, outbox: &Tray) -> (JoinHandle<()>, broadcast::Sender<Changed>) {
     let changes = broadcast::Sender::new(8);
-    let task = tokio::spawn(notify::deliver(smtp(address), outbox.clone(), changes.subscribe()));
+    let task =
+        tokio::spawn(notify::deliver(notify::Post(smtp(address)), outbox.clone(), changes.subscribe()));
     (task, changes)
 }
 

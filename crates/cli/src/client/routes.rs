@@ -6,10 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use teal_core::{
     api::{
-        Accepted, Action, AppView, AuditView, CertificateView, DeploymentView, FindingView, KeyView, LogView,
-        MaintenanceAction, MaintenanceRequest, MaintenanceView, MemberRequest, MemberView, NewApp, NewToken,
-        PinRequest, PinView, StatusView, TokenRequest, TokenView, UserRequest, UserView, VariableView,
-        WhoAmI,
+        Accepted, Action, AppView, AuditView, CertificateView, DeploymentView, FindingView, HookDeliveryView, HookView, KeyView, LogView, MadeHook, MaintenanceAction, MaintenanceRequest, MaintenanceView, MemberRequest, MemberView, NewApp, NewHook, NewToken, PinRequest, PinView, StatusView, TokenRequest, TokenView, UserRequest, UserView, VariableView, WhoAmI,
         image::{ImageBuildView, ImageCheckView, ImageDetails, ImageView},
     },
     id::DeploymentId,
@@ -181,6 +178,31 @@ impl Client {
     /// Sends a test mail to whoever asks.
     pub(crate) fn test_mail(&self) -> Result<Accepted> {
         self.send("POST", "notify/test", &json!({}))
+    }
+
+    /// All webhooks.
+    pub(crate) fn hooks(&self) -> Result<Vec<HookView>> {
+        self.get("webhooks")
+    }
+
+    /// Makes a webhook.
+    pub(crate) fn add_hook(&self, new: &NewHook) -> Result<MadeHook> {
+        self.send("POST", "webhooks", new)
+    }
+
+    /// Removes a webhook.
+    pub(crate) fn remove_hook(&self, id: &str) -> Result<()> {
+        self.delete(&format!("webhooks/{}", segment(id)))
+    }
+
+    /// Posts a test to a webhook.
+    pub(crate) fn test_hook(&self, id: &str) -> Result<Accepted> {
+        self.send("POST", &format!("webhooks/{}/test", segment(id)), &json!({}))
+    }
+
+    /// The last deliveries of a webhook.
+    pub(crate) fn hook_deliveries(&self, id: &str) -> Result<Vec<HookDeliveryView>> {
+        self.get(&format!("webhooks/{}/deliveries", segment(id)))
     }
 
     /// All versions of images.

@@ -24,3 +24,4 @@ pub(crate) mod tokens;
 pub(crate) mod top;
 pub(crate) mod users;
 pub(crate) mod wait;
+pub(crate) mod webhooks;

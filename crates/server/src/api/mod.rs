@@ -9,6 +9,7 @@ mod audit;
 mod deployments;
 mod document;
 mod error;
+mod hooks;
 mod images;
 mod input;
 mod limiter;
@@ -118,6 +119,10 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(images::check))
         .routes(routes!(images::show, images::remove))
         .routes(routes!(images::diff))
+        .routes(routes!(hooks::list, hooks::add))
+        .routes(routes!(hooks::remove))
+        .routes(routes!(hooks::test))
+        .routes(routes!(hooks::deliveries))
         .routes(routes!(people::test_mail))
         .routes(routes!(people::doctor))
         .routes(routes!(maintenance::show))

@@ -2,6 +2,7 @@
 //! requests go straight into the router.
 
 mod console;
+mod hooks;
 mod lab;
 mod maintenance;
 mod ports;

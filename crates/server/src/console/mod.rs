@@ -6,6 +6,7 @@
 mod assets;
 mod changes;
 mod forms;
+mod hooks;
 mod maintenance;
 pub(crate) mod pages;
 #[cfg(test)]
@@ -31,6 +32,10 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/changes", get(changes::all))
         .route("/maintenance", get(maintenance::page).post(maintenance::order))
         .route("/maintenance/now", get(maintenance::page_now))
+        .route("/webhooks", get(hooks::page).post(hooks::add))
+        .route("/webhooks/{id}", get(hooks::one))
+        .route("/webhooks/{id}/test", post(hooks::test))
+        .route("/webhooks/{id}/remove", post(hooks::remove))
         .route("/apps/{name}/pin", post(maintenance::pin))
         .route("/login", get(pages::login).post(forms::login))
         .route("/logout", post(forms::logout))

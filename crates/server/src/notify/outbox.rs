@@ -1,19 +1,19 @@
-//! The worker that empties the outbox. One instance per server: with two, each mail would go out twice.
+//! The worker that empties the outbox. One per carrier and server: with two, each mail would go out twice.
 
-use super::smtp::{self, Sent};
+use super::{hook::Courier, smtp};
 use crate::{
     config::Smtp,
     platform::Changed,
-    store::{QueuedMail, Result, Store},
+    store::{Carrier, QueuedMail, Result, Store},
     world::now,
 };
 use futures_util::StreamExt;
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 use teal_core::time::Time;
 use tokio::sync::broadcast;
 
-/// Mails that are delivered at once; never the same one.
-const AT_ONCE: usize = 4;
+/// What one carrier delivers at once; never the same twice.
+const AT_ONCE: usize = 8;
 /// Mails that are looked at in one go.
 const BATCH: u32 = 50;
 /// The first and the longest pause between two attempts, in milliseconds.
@@ -26,16 +26,72 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The pause if the outbox cannot be read or written.
 const TROUBLE: Duration = Duration::from_secs(5);
 
+/// What became of an attempt.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The mail server took it, and said so.
+    Taken(String),
+    /// Not taken, or not known: try again.
+    Later(String),
+    /// Refused for good.
+    Never(String),
+}
+
+/// Brings something to whom it is for.
+pub trait Carry: Send + Sync + 'static {
+    /// What it carries.
+    const CARRIER: Carrier;
+
+    /// Tries once.
+    fn carry(&self, mail: &QueuedMail) -> impl Future<Output = Sent> + Send;
+}
+
+/// Mails, by SMTP.
+pub struct Post(pub Smtp);
+
+impl Carry for Post {
+    const CARRIER: Carrier = Carrier::Mail;
+
+    async fn carry(&self, mail: &QueuedMail) -> Sent {
+        smtp::send(&self.0, mail).await
+    }
+}
+
+/// Deliveries of webhooks, whose addresses and secrets the store keeps.
+pub struct Telling {
+    /// Who posts them.
+    pub courier: Arc<Courier>,
+    /// Who knows where to.
+    pub store: Store,
+}
+
+impl Carry for Telling {
+    const CARRIER: Carrier = Carrier::Hook;
+
+    async fn carry(&self, mail: &QueuedMail) -> Sent {
+        match self.store.hook_target(mail.hook.clone().unwrap_or_default()).await {
+            Ok(Some(target)) => self.courier.post(&target, mail).await,
+            Ok(None) => Sent::Never("the webhook was removed".into()),
+            Err(error) => Sent::Later(error.to_string()),
+        }
+    }
+}
+
 /// Where mails wait.
 pub trait Outbox: Send + Sync + 'static {
     /// Mails that are neither delivered nor given up and whose time has come, oldest first.
-    fn due(&self, now: Time, limit: u32) -> impl Future<Output = Result<Vec<QueuedMail>>> + Send;
+    fn due(
+        &self,
+        carrier: Carrier,
+        now: Time,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<QueuedMail>>> + Send;
 
     /// When the next mail is due, if one waits.
-    fn next(&self) -> impl Future<Output = Result<Option<Time>>> + Send;
+    fn next(&self, carrier: Carrier) -> impl Future<Output = Result<Option<Time>>> + Send;
 
-    /// The mail server took it.
-    fn delivered(&self, id: String, at: Time) -> impl Future<Output = Result<()>> + Send;
+    /// It was taken, and this was said.
+    fn delivered(&self, id: String, at: Time, said: String) -> impl Future<Output = Result<()>> + Send;
 
     /// It was not taken. `next`: when it is tried again; `None` gives it up.
     fn failed(
@@ -47,16 +103,16 @@ pub trait Outbox: Send + Sync + 'static {
 }
 
 impl Outbox for Store {
-    async fn due(&self, now: Time, limit: u32) -> Result<Vec<QueuedMail>> {
-        self.mails_due(now, limit).await
+    async fn due(&self, carrier: Carrier, now: Time, limit: u32) -> Result<Vec<QueuedMail>> {
+        self.mails_due(carrier, now, limit).await
     }
 
-    async fn next(&self) -> Result<Option<Time>> {
-        self.next_mail().await
+    async fn next(&self, carrier: Carrier) -> Result<Option<Time>> {
+        self.next_mail(carrier).await
     }
 
-    async fn delivered(&self, id: String, at: Time) -> Result<()> {
-        self.mail_delivered(id, at).await
+    async fn delivered(&self, id: String, at: Time, said: String) -> Result<()> {
+        self.mail_delivered(id, at, said).await
     }
 
     async fn failed(&self, id: String, next: Option<Time>, error: String) -> Result<()> {
@@ -64,10 +120,10 @@ impl Outbox for Store {
     }
 }
 
-/// Delivers what is in the outbox, until it is dropped. `changes` only wakes it early.
-pub async fn deliver(smtp: Smtp, outbox: impl Outbox, mut changes: broadcast::Receiver<Changed>) {
+/// Delivers what is in the outbox for this carrier, until it is dropped. `changes` only wakes it early.
+pub async fn deliver(carrier: impl Carry, outbox: impl Outbox, mut changes: broadcast::Receiver<Changed>) {
     loop {
-        let pause = match pass(&smtp, &outbox).await {
+        let pause = match pass(&carrier, &outbox).await {
             Ok(pause) => pause,
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
@@ -89,31 +145,44 @@ async fn changed(changes: &mut broadcast::Receiver<Changed>) {
 }
 
 /// Tries everything that is due, and says when to look again.
-async fn pass(smtp: &Smtp, outbox: &impl Outbox) -> Result<Duration> {
-    let due = outbox.due(now(), BATCH).await?;
-    let all = futures_util::stream::iter(due).map(|mail| attempt(smtp, outbox, mail));
-    let attempts: Vec<Result<()>> = all.buffer_unordered(AT_ONCE).collect().await;
-    attempts.into_iter().collect::<Result<()>>()?;
-    let next = outbox.next().await?;
+async fn pass<C: Carry>(carrier: &C, outbox: &impl Outbox) -> Result<Duration> {
+    let due = outbox.due(C::CARRIER, now(), BATCH).await?;
+    let all = futures_util::stream::iter(due).map(|mail| attempt(carrier, outbox, mail));
+    let attempts: Vec<Result<Sent>> = all.buffer_unordered(AT_ONCE).collect().await;
+    attempts.into_iter().collect::<Result<Vec<Sent>>>()?;
+    let next = outbox.next(C::CARRIER).await?;
     Ok(next.map_or(LOOK, |at| Duration::from_millis(at.since(now())).min(LOOK)))
 }
 
-async fn attempt(smtp: &Smtp, outbox: &impl Outbox, mail: QueuedMail) -> Result<()> {
-    match smtp::send(smtp, &mail).await {
+/// Tries one, and notes what became of it.
+///
+/// # Errors
+/// If the outbox cannot be written.
+pub async fn attempt(carrier: &impl Carry, outbox: &impl Outbox, mail: QueuedMail) -> Result<Sent> {
+    let sent = carrier.carry(&mail).await;
+    let hook = mail.hook.as_deref();
+    match &sent {
         Sent::Taken(said) => {
-            tracing::info!(mail = mail.id, said, "a mail was delivered");
-            outbox.delivered(mail.id, now()).await
+            tracing::info!(mail = mail.id, hook, said, "a mail was delivered");
+            outbox.delivered(mail.id, now(), said.clone()).await?;
         }
         Sent::Later(why) => {
             let next = next_attempt(&mail, now());
-            tracing::warn!(mail = mail.id, why, given_up = next.is_none(), "a mail could not be delivered");
-            outbox.failed(mail.id, next, why).await
+            tracing::warn!(
+                mail = mail.id,
+                hook,
+                why,
+                given_up = next.is_none(),
+                "a mail could not be delivered"
+            );
+            outbox.failed(mail.id, next, why.clone()).await?;
         }
         Sent::Never(why) => {
-            tracing::error!(mail = mail.id, why, "a mail was refused for good");
-            outbox.failed(mail.id, None, why).await
+            tracing::error!(mail = mail.id, hook, why, "a mail was refused for good");
+            outbox.failed(mail.id, None, why.clone()).await?;
         }
     }
+    Ok(sent)
 }
 
 /// When to try again after this failed attempt: pauses double; `None` once the mail is too old.
@@ -136,6 +205,7 @@ mod tests {
             subject: text(),
             text: text(),
             html: text(),
+            hook: None,
             queued_at,
             attempts,
         }

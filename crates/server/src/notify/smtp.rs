@@ -1,5 +1,6 @@
 //! One delivery. The only file that knows lettre.
 
+use super::outbox::Sent;
 use crate::{config::Smtp, store::QueuedMail};
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
@@ -67,17 +68,6 @@ pub enum Error {
     Server(String),
 }
 
-/// What became of an attempt.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Sent {
-    /// The mail server took it, and said so.
-    Taken(String),
-    /// Not taken, or not known: try again.
-    Later(String),
-    /// Refused for good.
-    Never(String),
-}
-
 /// Sends a test mail to `to` and returns what the mail server said to it.
 ///
 /// # Errors
@@ -89,6 +79,7 @@ pub async fn test(smtp: &Smtp, to: &str) -> Result<String, Error> {
         subject: "Teal: test mail".into(),
         text: "Mail from Teal arrives. You get one when a deployment fails, and nothing else.\n".into(),
         html: "<p>Mail from Teal arrives. You get one when a deployment fails, and nothing else.</p>".into(),
+        hook: None,
         queued_at: crate::world::now(),
         attempts: 0,
     };

@@ -213,7 +213,7 @@ fn span(ms: u64) -> String {
     }
 }
 
-fn deployment_view(deployment: &Deployment, colour: Option<Colour>) -> DeploymentView {
+pub(crate) fn deployment_view(deployment: &Deployment, colour: Option<Colour>) -> DeploymentView {
     let action = match (deployment.kind, &deployment.phase) {
         (Kind::Scale, _) => "UPSCALE",
         (_, Phase::Ended { end: End::Cancelled { .. } | End::Superseded { .. } }) => "CANCEL",

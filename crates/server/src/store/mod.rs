@@ -7,6 +7,7 @@ mod apps;
 mod audit;
 mod census;
 mod certificates;
+mod hooks;
 mod mails;
 mod members;
 mod release_commands;
@@ -18,8 +19,9 @@ pub use apps::{AppRow, Variables};
 pub use audit::Asked;
 pub use census::Ends;
 pub use certificates::{CertificateRow, Held, Order};
-pub use mails::QueuedMail;
 pub use members::Credential;
+pub use hooks::{Hook, HookTarget};
+pub use mails::{Carrier, Delivery, QueuedMail};
 pub use release_commands::ReleaseCommand;
 pub use rollouts::Pin;
 pub use rows::Commit;
@@ -40,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005.sql"),
     include_str!("../../migrations/0006.sql"),
     include_str!("../../migrations/0007.sql"),
+    include_str!("../../migrations/0008.sql"),
 ];
 
 /// What can go wrong with the store.

@@ -46,6 +46,7 @@ impl Upkeep {
             ),
             text: text.clone(),
             html: html.clone(),
+            hook: None,
             queued_at: now(),
             attempts: 0,
         };

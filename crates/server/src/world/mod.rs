@@ -214,8 +214,18 @@ impl World {
         lines.into_iter().map(|line| format!("{}: {}", line.stage, line.text)).collect()
     }
 
-    /// The change's mails, one for each recipient, keyed by deployment and recipient: never two.
+    /// Everything that the change puts into the outbox.
     async fn written_out(&self, change: &Change) -> Result<Vec<QueuedMail>, store::Error> {
+        let mut mails = self.mails(change).await?;
+        if notify::hook::tells(change) {
+            let hooks = self.store.hooks().await?;
+            mails.extend(notify::hook::deliveries(change, &hooks, &self.config.public_url(), now()));
+        }
+        Ok(mails)
+    }
+
+    /// The change's mails, one for each recipient, keyed by deployment and recipient: never two.
+    async fn mails(&self, change: &Change) -> Result<Vec<QueuedMail>, store::Error> {
         if change.mails.is_empty() {
             return Ok(Vec::new());
         }
@@ -233,6 +243,7 @@ impl World {
                 subject: letter.subject.clone(),
                 text: letter.text.clone(),
                 html: letter.html.clone(),
+                hook: None,
                 queued_at: now(),
                 attempts: 0,
             };

@@ -146,7 +146,7 @@ impl Rig {
     }
 
     pub(super) async fn mails(&self) -> Vec<QueuedMail> {
-        self.store.mails_due(Time(u64::MAX >> 2), 1000).await.expect("read")
+        self.store.mails_due(crate::store::Carrier::Mail, Time(u64::MAX >> 2), 1000).await.expect("read")
     }
 
     pub(super) async fn newest(&self) -> Rollout {
