@@ -94,6 +94,8 @@ pub(crate) enum Command {
     Logs(commands::logs::LogsArgs),
     /// Show what moves through each app, by environment, every second.
     Top(commands::top::TopArgs),
+    /// Show what an app did over the last hour, day or week, by colour.
+    Metrics(commands::metrics::MetricsArgs),
     /// SSH keys that may push.
     #[command(subcommand, after_help = "Example:\n  teal keys add laptop ~/.ssh/id_ed25519.pub")]
     Keys(commands::keys::KeysCommand),
@@ -159,6 +161,7 @@ impl Command {
             Self::Config(command) => commands::config::run(context, command),
             Self::Logs(args) => commands::logs::run(context, args),
             Self::Top(args) => commands::top::run(context, args),
+            Self::Metrics(args) => commands::metrics::run(context, args),
             Self::Keys(command) => commands::keys::run(context, command),
             Self::Tokens(command) => commands::tokens::run(context, command),
             Self::Users(command) => commands::users::run(context, command),

@@ -5,6 +5,7 @@
 mod hook;
 pub mod image;
 mod maintenance;
+mod metrics;
 mod people;
 
 pub use hook::{HookDeliveryView, HookView, MadeHook, NewHook};
@@ -16,6 +17,8 @@ pub use people::{
     AuditView, KeyRequest, KeyView, MemberRequest, MemberView, NewToken, TokenRequest, TokenView,
     UserRequest, UserView, WhoAmI,
 };
+
+pub use metrics::{MarkView, MetricsView, PointView, SampleView, SwitchView};
 
 use crate::{
     id::{AppId, DeploymentId, EnvironmentId},
@@ -40,7 +43,7 @@ pub struct CommitView {
 }
 
 /// `teal status`: what is head, live (as served by the router), spare, and under way.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct StatusView {
     /// The app's id.
@@ -136,7 +139,7 @@ pub struct ButtonView {
 }
 
 /// A row of the activity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct DeploymentView {
     /// The deployment.
@@ -168,6 +171,9 @@ pub struct DeploymentView {
     pub failure: Option<FailureView>,
     /// When each phase began, in order.
     pub phases: Vec<PhaseView>,
+    /// What users noticed of its switch, once the half minute after it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub switch: Option<SwitchView>,
 }
 
 /// When a phase began.

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod metrics;
 pub mod role;
 pub mod route;
+pub mod sample;
 pub mod time;
 pub mod traffic;
 pub mod upkeep;

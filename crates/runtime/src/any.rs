@@ -1,7 +1,7 @@
 //! The runtimes as one type: chosen once, by the server's configuration, and the same to everybody who drives it.
 
 use crate::{
-    Inspection, InstanceSpec, Outcome, Runtime,
+    Inspection, InstanceSpec, Outcome, Runtime, Usage,
     fake::Fake,
     process::Process,
     sandbox::Sandbox,
@@ -139,6 +139,10 @@ impl Runtime for Any {
 
     async fn singletons(&self, id: &InstanceId, run: bool) -> Outcome<()> {
         each!(self, runtime => runtime.singletons(id, run).await)
+    }
+
+    async fn usage(&self, id: &InstanceId) -> Option<Usage> {
+        each!(self, runtime => runtime.usage(id).await)
     }
 
     async fn list(&self) -> Outcome<Vec<InstanceId>> {

@@ -140,6 +140,15 @@ pub struct Inspection {
     pub memory_bytes: Option<u64>,
 }
 
+/// What an instance has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// Processor time since it was made, in microseconds.
+    pub cpu_us: u64,
+    /// Memory that it holds now (page cache included; a virtual machine's with what executes it), in bytes.
+    pub memory_bytes: u64,
+}
+
 /// The states of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -195,6 +204,10 @@ pub trait Runtime: Send + Sync {
     fn forget(&self, id: &InstanceId) -> impl Future<Output = Outcome<()>> + Send;
     /// Whether its workers run. Acknowledged by the agent: after `Done` with `false` none of them does.
     fn singletons(&self, id: &InstanceId, run: bool) -> impl Future<Output = Outcome<()>> + Send;
+    /// What it has used so far, without asking its agent; `None` where nobody counts, or it is not there.
+    fn usage(&self, _: &InstanceId) -> impl Future<Output = Option<Usage>> + Send {
+        async { None }
+    }
     /// Every instance of this host, running or not, that has not been removed.
     fn list(&self) -> impl Future<Output = Outcome<Vec<InstanceId>>> + Send;
     /// The file that its log is in ([`LogLine`]s; when it is full it is renamed to the same name with `.1` and begun anew).

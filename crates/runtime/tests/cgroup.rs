@@ -168,6 +168,8 @@ fn a_group_is_made_once_and_its_limits_can_change() {
     let found = rig.cgroups().find(&rig.id).expect("found by its name alone");
     assert_eq!(found.pids().expect("tells"), [pid]);
     assert!(found.memory_bytes() > 0);
+    let used = found.usage().expect("counted");
+    assert!(used.cpu_us > 0 && used.memory_bytes > 0, "{used:?}");
     rig.group.freeze().expect("freezes");
     assert!(found.reclaim() <= 64 << 20);
 }

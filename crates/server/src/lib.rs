@@ -27,10 +27,12 @@ pub mod probe;
 pub mod release;
 pub mod routerlink;
 mod runtime;
+mod sampler;
 pub mod secrets;
 mod serve;
 mod start;
 pub mod store;
+mod switchreport;
 pub mod upkeep;
 pub mod world;
 

@@ -6,6 +6,7 @@ mod accounts;
 mod apps;
 mod hooks;
 pub(crate) mod images;
+mod metrics;
 mod people;
 mod rights;
 mod settings;

@@ -14,7 +14,7 @@ use crate::{
     platform::Platform,
     release::{self, Releases},
     routerlink::RouterLink,
-    runtime,
+    runtime, sampler,
     secrets::{self, Key},
     serve::serve,
     store::{self, NewRow, Store},
@@ -138,6 +138,7 @@ pub async fn run(mut config: Config, program: PathBuf, ready: impl FnOnce(&Facts
     }
     tokio::spawn(keeper::keep(world.clone(), driver));
     tokio::spawn(platform.clone().keep_wishes());
+    tokio::spawn(sampler::keep(world.clone()));
     tokio::spawn(platform.upkeep().clone().keep());
     tokio::spawn(platform.upkeep().clone().keep_patched());
     if let Some(smtp) = config.smtp.clone() {

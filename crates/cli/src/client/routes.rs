@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use teal_core::{
     api::{
-        Accepted, Action, AppView, AuditView, CertificateView, DeploymentView, FindingView, HookDeliveryView, HookView, KeyView, LogView, MadeHook, MaintenanceAction, MaintenanceRequest, MaintenanceView, MemberRequest, MemberView, NewApp, NewHook, NewToken, PinRequest, PinView, StatusView, TokenRequest, TokenView, UserRequest, UserView, VariableView, WhoAmI,
+        Accepted, Action, AppView, AuditView, CertificateView, DeploymentView, FindingView, HookDeliveryView,
+        HookView, KeyView, LogView, MadeHook, MaintenanceAction, MaintenanceRequest, MaintenanceView,
+        MemberRequest, MemberView, MetricsView, NewApp, NewHook, NewToken, PinRequest, PinView, StatusView,
+        TokenRequest, TokenView, UserRequest, UserView, VariableView, WhoAmI,
         image::{ImageBuildView, ImageCheckView, ImageDetails, ImageView},
     },
     id::DeploymentId,
@@ -113,6 +116,11 @@ impl Client {
             Some(name) => self.get(&of(name, "/traffic")),
             None => self.get("traffic"),
         }
+    }
+
+    /// What an app did over the last hour, day or week.
+    pub(crate) fn metrics(&self, app: &str, window: &str) -> Result<MetricsView> {
+        self.get(&of(app, &format!("/metrics?window={}", segment(window))))
     }
 
     /// All users.

@@ -18,6 +18,7 @@ pub(crate) mod logs;
 pub(crate) mod maintenance;
 pub(crate) mod man;
 pub(crate) mod members;
+pub(crate) mod metrics;
 pub(crate) mod notify;
 pub(crate) mod status;
 pub(crate) mod tokens;

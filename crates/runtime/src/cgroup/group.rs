@@ -3,7 +3,7 @@
 //! Waits are bounded. A pid is signalled only while its group is frozen, so that it cannot have gone to another process meanwhile.
 
 use super::{Error, Freezer, Plan, files};
-use crate::Limits;
+use crate::{Limits, Usage};
 use nix::{
     errno::Errno,
     sys::signal::{Signal, kill},
@@ -132,6 +132,20 @@ impl Group {
         let file = if self.plan.unified { "memory.current" } else { "memory.usage_in_bytes" };
         let text = self.memory_dir().and_then(|dir| files::read(&dir, file).ok());
         text.and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// What the group has used; `None` if it is not there or nobody counts.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        // Version 2 counts time in every group, whichever controllers it has.
+        let counted = match self.v2_dir().filter(|dir| dir.join("cpu.stat").exists()) {
+            Some(dir) => files::keyed(&dir, "cpu.stat", "usage_usec").ok(),
+            None => {
+                let text = files::read(&self.v1_dir("cpu"), "cpuacct.usage").ok();
+                text.and_then(|text| text.trim().parse::<u64>().ok()).map(|ns| ns / 1_000)
+            }
+        };
+        Some(Usage { cpu_us: counted?, memory_bytes: self.memory_bytes() })
     }
 
     /// Asks the kernel to take back what a frozen group does not need (page cache, and memory where swap exists), and answers what it still

@@ -26,7 +26,7 @@ mod teardown;
 mod usage;
 
 use crate::{
-    Exit, Failure, Inspection, InstanceSpec, Outcome, Runtime, State,
+    Exit, Failure, Inspection, InstanceSpec, Outcome, Runtime, State, Usage,
     cgroup::{self, Cgroups},
     holds::Holds,
     network::{self, Network},
@@ -409,6 +409,11 @@ impl Runtime for Sandbox {
             Err(error) => return Trouble::io("the record could not be read", error).into(),
         }
         socket::workers(&self.inner.places.run(id), id, run, WORKERS).await
+    }
+
+    async fn usage(&self, id: &InstanceId) -> Option<Usage> {
+        let (inner, id) = (Arc::clone(&self.inner), id.clone());
+        blocking(move || Ok(inner.cgroups.find(&id).and_then(|group| group.usage()))).await.ok().flatten()
     }
 
     async fn list(&self) -> Outcome<Vec<InstanceId>> {

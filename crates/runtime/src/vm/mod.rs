@@ -27,7 +27,7 @@ mod users;
 mod wake;
 
 use crate::{
-    Exit, Failure, Image, Inspection, InstanceSpec, Outcome, Runtime, State, Tree,
+    Exit, Failure, Image, Inspection, InstanceSpec, Outcome, Runtime, State, Tree, Usage,
     cgroup::Cgroups,
     holds::Holds,
     network::Network,
@@ -431,6 +431,12 @@ impl Runtime for Vm {
             Ok(_) => {}
         }
         socket::workers(&self.inner.places.run(id), id, run, WORKERS).await
+    }
+
+    /// Sandboxes are in the same subtree.
+    async fn usage(&self, id: &InstanceId) -> Option<Usage> {
+        let (inner, id) = (Arc::clone(&self.inner), id.clone());
+        blocking(move || Ok(inner.cgroups().find(&id).and_then(|group| group.usage()))).await.ok().flatten()
     }
 
     /// Sandboxes, too, and whatever has a control group or an address.

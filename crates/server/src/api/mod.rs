@@ -95,6 +95,7 @@ fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(apps::events))
         .routes(routes!(apps::act))
         .routes(routes!(traffic::app_traffic))
+        .routes(routes!(traffic::app_metrics))
         .routes(routes!(deployments::show))
         .routes(routes!(deployments::log))
         .routes(routes!(settings::variables, settings::set_variables))

@@ -5,6 +5,7 @@ mod console;
 mod hooks;
 mod lab;
 mod maintenance;
+mod metrics;
 mod ports;
 mod roles;
 mod streams;

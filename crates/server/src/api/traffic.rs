@@ -13,7 +13,10 @@ use axum::{
 };
 use serde::Deserialize;
 use std::time::Duration;
-use teal_core::{api::ErrorView, traffic::TrafficView};
+use teal_core::{
+    api::{ErrorView, MetricsView},
+    traffic::TrafficView,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +54,25 @@ pub(super) async fn app_traffic(
     Asked(span): Asked<Span>,
 ) -> Result<Json<Vec<TrafficView>>, Problem> {
     Ok(Json(web.platform.traffic(&caller.who, Some(&app), span.duration()).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Over {
+    window: Option<String>,
+}
+
+/// What one app did over the last hour, day or week, by colour, with the deployments in between.
+#[utoipa::path(get, path = "/apps/{name}/metrics", tag = "traffic",
+    params(("name" = String, Path, description = "The app's name"),
+        ("window" = Option<String>, Query, description = "`hour` (by 10 s; without it this one), `day` (by 2 min) or `week` (by 15 min)")),
+    responses((status = 200, body = MetricsView), (status = "default", body = ErrorView)))]
+pub(super) async fn app_metrics(
+    State(web): State<Web>,
+    TheApp(app): TheApp,
+    Asked(over): Asked<Over>,
+) -> Result<Json<MetricsView>, Problem> {
+    Ok(Json(web.platform.metrics(&app, over.window.as_deref().unwrap_or("hour")).await?))
 }
 
 /// Everything that is counted, in Prometheus's text format. Not part of the document: its form is Prometheus's.

@@ -5,9 +5,11 @@
 
 mod assets;
 mod changes;
+mod chart;
 mod forms;
 mod hooks;
 mod maintenance;
+mod metrics;
 pub(crate) mod pages;
 #[cfg(test)]
 mod samples;
@@ -42,6 +44,8 @@ pub(crate) fn routes() -> Router<Web> {
         .route("/apps/{name}", get(pages::overview))
         .route("/apps/{name}/now", get(pages::overview_now))
         .route("/apps/{name}/changes", get(changes::of_app))
+        .route("/apps/{name}/metrics", get(metrics::page))
+        .route("/apps/{name}/metrics/now", get(metrics::page_now))
         .route("/apps/{name}/start", get(pages::start).post(forms::start))
         .route("/apps/{name}/cancel", post(forms::cancel))
         .route("/apps/{name}/deployments/{id}", get(pages::deployment))

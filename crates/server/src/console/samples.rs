@@ -63,6 +63,7 @@ fn deployment(
     phases: &[(&str, i64)],
 ) -> DeploymentView {
     DeploymentView {
+        switch: None,
         deployment: id.parse().expect("id"),
         state: state.into(),
         phase: phase.into(),
@@ -216,7 +217,7 @@ fn deployment_page(name: &str, deployment: &DeploymentView) -> String {
 }
 
 /// Keeps the page for a browser if that is wished; refuses what the content policy would block and what a text could inject.
-fn checked(name: &str, page: String) -> String {
+pub(super) fn checked(name: &str, page: String) -> String {
     if let Some(directory) = std::env::var_os("TEAL_SAMPLES").map(std::path::PathBuf::from) {
         let files = directory.join(assets::base().trim_start_matches('/'));
         std::fs::create_dir_all(&files).expect("directory");

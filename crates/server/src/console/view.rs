@@ -332,6 +332,8 @@ pub(crate) struct Deployment {
     pub(crate) took: String,
     pub(crate) failure: Option<FailureView>,
     pub(crate) steps: Vec<Step>,
+    /// What users noticed of its switch.
+    pub(crate) switch: Option<String>,
 }
 
 /// A deployment as a page shows it.
@@ -352,6 +354,7 @@ pub(crate) fn deployment(view: &DeploymentView, now: Timestamp) -> Deployment {
         took,
         failure: view.failure.clone(),
         steps: steps(view, now),
+        switch: view.switch.as_ref().map(teal_core::api::SwitchView::sentence),
     }
 }
 

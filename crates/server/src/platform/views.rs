@@ -83,10 +83,8 @@ impl Platform {
     pub async fn activity(&self, app: &AppId, limit: u32) -> Result<Vec<DeploymentView>> {
         let rows = self.rows(app).await?;
         let deployments = self.store().deployments(app, limit.clamp(1, 1000)).await?;
-        Ok(deployments
-            .iter()
-            .map(|deployment| deployment_view(deployment, colour_of(&rows, deployment)))
-            .collect())
+        let view = |deployment: &Deployment| deployment_view(deployment, colour_of(&rows, deployment));
+        self.with_switches(app, deployments.iter().map(view).collect()).await
     }
 
     /// One deployment.
@@ -97,7 +95,8 @@ impl Platform {
         let rows = self.rows(app).await?;
         let found = self.store().deployment(app, deployment).await?;
         let found = found.ok_or_else(|| Error::NotFound("there is no such deployment of this app".into()))?;
-        Ok(deployment_view(&found, colour_of(&rows, &found)))
+        let switch = self.store().switch(deployment).await?;
+        Ok(DeploymentView { switch, ..deployment_view(&found, colour_of(&rows, &found)) })
     }
 
     /// Events after `after` (0: from the first), oldest first.
@@ -233,6 +232,7 @@ pub(crate) fn deployment_view(deployment: &Deployment, colour: Option<Colour>) -
         ended_at: verdict_at(deployment).map(rfc3339),
         failure: failure(deployment),
         phases: phases(deployment),
+        switch: None,
     }
 }
 

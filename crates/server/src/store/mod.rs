@@ -13,15 +13,16 @@ mod members;
 mod release_commands;
 mod rollouts;
 mod rows;
+mod samples;
 
 pub use accounts::NewRow;
 pub use apps::{AppRow, Variables};
 pub use audit::Asked;
 pub use census::Ends;
 pub use certificates::{CertificateRow, Held, Order};
-pub use members::Credential;
 pub use hooks::{Hook, HookTarget};
 pub use mails::{Carrier, Delivery, QueuedMail};
+pub use members::Credential;
 pub use release_commands::ReleaseCommand;
 pub use rollouts::Pin;
 pub use rows::Commit;
@@ -43,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006.sql"),
     include_str!("../../migrations/0007.sql"),
     include_str!("../../migrations/0008.sql"),
+    include_str!("../../migrations/0009.sql"),
 ];
 
 /// What can go wrong with the store.

@@ -186,6 +186,7 @@ impl Gate for Facts {
 
 fn view(deployment: &DeploymentId, state: &str) -> DeploymentView {
     DeploymentView {
+        switch: None,
         deployment: deployment.clone(),
         state: state.into(),
         phase: "building".into(),

@@ -6,6 +6,7 @@ use crate::{
     platform::{Platform, Principal, Push, Rights, Way},
     secrets::Key,
     store::{NewRow, Store},
+    world::World,
 };
 use axum::{
     Router,
@@ -37,6 +38,7 @@ pub(super) const SECRET: &str = "teal_0123456789abcdefghijklmnopqrstuvwxyz";
 pub(super) struct Lab {
     pub(super) platform: Platform,
     pub(super) store: Store,
+    pub(super) world: World,
     router: Router,
     pub(super) directory: tempfile::TempDir,
 }
@@ -62,8 +64,8 @@ impl Lab {
         let world = crate::start::world(Arc::new(config), store.clone(), runtime, "/proc/self/exe".into())
             .await
             .expect("world");
-        let platform = Platform::new(world.clone(), Driver::new(world), Vec::new());
-        Self { router: super::super::router(platform.clone()), platform, store, directory }
+        let platform = Platform::new(world.clone(), Driver::new(world.clone()), Vec::new());
+        Self { router: super::super::router(platform.clone()), platform, store, world, directory }
     }
 
     pub(super) async fn with_app(name: &str) -> Self {

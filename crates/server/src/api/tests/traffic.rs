@@ -18,7 +18,7 @@ use tokio::{
 };
 
 /// A router that answers on the lab's control socket. It counts if it can.
-fn router(directory: &Path, capabilities: &[&str]) {
+pub(super) fn router(directory: &Path, capabilities: &[&str]) {
     let listener = UnixListener::bind(directory.join("router.sock")).expect("listens");
     let capabilities: Vec<String> = capabilities.iter().map(|name| (*name).to_owned()).collect();
     tokio::spawn(async move {
@@ -68,7 +68,7 @@ fn counted(looks: u64) -> Metrics {
 }
 
 /// A lab with an app that has one live environment.
-async fn lab() -> Lab {
+pub(super) async fn lab() -> Lab {
     let lab = Lab::with_app("shop").await;
     let app = lab.platform.find_app("shop").await.expect("app");
     let environment: Environment = serde_json::from_value(serde_json::json!({
