@@ -143,6 +143,7 @@ mod tests {
         let mut deployment: Deployment = serde_json::from_value(json).expect("a deployment");
         deployment.phase = phase;
         deployment.times.served = served.then_some(Time(5));
+        deployment.times.ended = deployment.times.served.filter(|_| deployment.phase.is_over());
         deployment
     }
 

@@ -28,6 +28,7 @@ mod singletons;
 mod streams;
 mod switch;
 mod tasks;
+mod told;
 mod truth;
 mod types;
 mod wake;
