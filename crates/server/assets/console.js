@@ -37,7 +37,7 @@
   function append(log, line) {
     if (line.number <= Number(log.dataset.after)) return;
     const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
-    const item = document.createElement("li");
+    const item = document.createElement("div");
     item.append(part("time", "", line.at.slice(11, 19)), " ", part("span", "stage", line.stage), " ", part("span", "text", line.text));
     log.append(item);
     log.dataset.after = line.number;

@@ -136,6 +136,8 @@ fn every_page_is_for_everybody() -> Result<()> {
         "/".into(),
         "/apps/shop".into(),
         "/apps/shop/start".into(),
+        "/apps/shop/metrics".into(),
+        "/webhooks".into(),
         "/maintenance".into(),
         format!("/apps/shop/deployments/{deployment}"),
     ];
