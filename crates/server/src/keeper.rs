@@ -81,7 +81,7 @@ async fn observations(world: &World, environment: &Environment) -> Vec<Observati
         environment: environment.id.clone(),
         instance: instance.id.clone(),
         epoch: instance.epoch,
-        failure: world.evidence(&instance.id, why).bounded(),
+        failure: world.ended(&instance.id, &why).bounded(),
     };
     lost.into_iter().filter(|(instance, _)| instance.is_good()).map(observed).collect()
 }

@@ -151,7 +151,7 @@ fn all() -> Vec<Broken> {
         broken(
             "late-crash",
             python!(
-                "import http.server, threading, time\nthreading.Thread(target=lambda: (time.sleep(5), print('no licence'), os._exit(4))).start()\ntime.sleep(60)"
+                "import http.server, threading, time\nthreading.Thread(target=lambda: (time.sleep(5), print('no licence', flush=True), os._exit(4))).start()\ntime.sleep(60)"
             ),
             NOTHING,
             &["`start` exited with code 4", "the last lines of its log say why"],

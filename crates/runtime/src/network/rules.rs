@@ -71,8 +71,8 @@ fn set(text: &mut String, name: &str, kind: &str, elements: &[String]) {
     let _infallible = writeln!(text, "  set {name} {{ type {kind}; {held}}}");
 }
 
-/// What is for an instance that is no more never leaves this host, and whoever would connect to it
-/// learns so at once: the kernel of a dead machine cannot say it.
+/// What is for an instance that is no more never leaves this host, and whoever would connect to it learns so at once: the kernel of a dead
+/// machine cannot say it. Any link of ours is one to somebody: rules of another pool that were left behind must not come between.
 fn chains(pool: Range) -> String {
     format!(
         "  chain input {{
@@ -86,7 +86,7 @@ fn chains(pool: Range) -> String {
   }}
   chain output {{
     type filter hook output priority -10; policy accept;
-    ip daddr {pool} oifname != @links oifname != \"lo\" jump to_nobody
+    ip daddr {pool} oifname != \"tl*\" oifname != \"lo\" jump to_nobody
   }}
   chain postrouting {{
     type nat hook postrouting priority 100; policy accept;

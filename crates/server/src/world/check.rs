@@ -15,7 +15,7 @@ use teal_core::{
     route::Backend,
     time::Time,
 };
-use teal_runtime::{Exit, Outcome as Effect, Runtime, State};
+use teal_runtime::{Exit, LogLine, Outcome as Effect, Runtime, State};
 
 /// From the end of one probe to the begin of the next.
 const EVERY: Duration = Duration::from_millis(100);
@@ -249,14 +249,14 @@ impl<'a> Checker<'a> {
             ));
         }
         let lines = instancelog::tail(&self.world.runtime.log(&self.backend.instance), LINES);
-        let texts: Vec<_> = lines.iter().map(|line| &*line.text).collect();
         // An app that answers started well: what its log complains of is another matter.
-        let silent = listening.is_none() || self.last.iter().all(|p| p.finding == Finding::NotListening);
-        let hint = diagnosis::of_start(&texts).filter(|_| silent);
-        // Without an answer of what listens it ended by itself.
-        let said = listening.is_none() && !texts.is_empty();
-        let hint = hint.or(said.then(|| "the last lines of its log say why".to_owned()));
-        let message = hint.map_or_else(|| message.to_owned(), |hint| format!("{message}; {hint}"));
+        let silent = self.last.iter().all(|p| p.finding == Finding::NotListening);
+        let message = match listening {
+            // Without an answer of what listens it ended by itself.
+            None => last_words(message, &lines),
+            Some(_) if silent => with_hint(message, diagnosis::of_start(&texts(&lines))),
+            Some(_) => message.to_owned(),
+        };
         details
             .extend(lines.iter().map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text))));
         Failure { stage: Stage::Check, message, details }
@@ -298,6 +298,20 @@ fn not_listening(port: u16, variable: &str, listening: &[SocketAddr]) -> String 
         "nothing listens on 0.0.0.0:{port}, but on {}: the app must listen on the port that {variable} names",
         others.join(", ")
     )
+}
+
+/// What an instance that ended by itself said of it: what that means where it is known, and where to look otherwise.
+pub(crate) fn last_words(message: &str, lines: &[LogLine]) -> String {
+    let look = || (!lines.is_empty()).then(|| "the last lines of its log say why".to_owned());
+    with_hint(message, diagnosis::of_start(&texts(lines)).or_else(look))
+}
+
+fn with_hint(message: &str, hint: Option<String>) -> String {
+    hint.map_or_else(|| message.to_owned(), |hint| format!("{message}; {hint}"))
+}
+
+fn texts(lines: &[LogLine]) -> Vec<&str> {
+    lines.iter().map(|line| &*line.text).collect()
 }
 
 /// How an instance ended, in words.

@@ -1,7 +1,11 @@
 //! The bake: the new live environment is watched. It breaks if an instance exits, three probes in a row fail, or the router is refused;
 //! never for a rate of 5xx alone. It ends well only with a good probe of every instance at or after its end.
 
-use super::{World, check::exited, now};
+use super::{
+    World,
+    check::{exited, last_words},
+    now,
+};
 use crate::instancelog;
 use std::{collections::HashMap, time::Duration};
 use teal_core::{
@@ -10,12 +14,15 @@ use teal_core::{
     id::{DeploymentId, EnvironmentId, InstanceId},
     time::Time,
 };
-use teal_runtime::{Outcome as Effect, Runtime, State};
+use teal_runtime::{LogLine, Outcome as Effect, Runtime, State};
 
 /// From one look to the next.
 const EVERY: Duration = Duration::from_millis(500);
 /// Bad probes in a row that break a bake.
 const BAD: u32 = 3;
+
+/// So many lines of a log are shown with a failure.
+const LINES: usize = 50;
 
 impl World {
     pub(super) async fn watch(
@@ -73,7 +80,7 @@ impl World {
             if let Effect::Done(inspection) = self.runtime.inspect(&id).await {
                 match inspection.state {
                     State::Exited(exit) => {
-                        return Some(self.evidence(&id, format!("{} after it went live", exited(&exit))));
+                        return Some(self.ended(&id, &format!("{} after it went live", exited(&exit))));
                     }
                     State::Absent => {
                         return Some(Failure::new(
@@ -89,13 +96,15 @@ impl World {
     }
 
     /// A failure with the last lines of the instance's log.
-    pub(crate) fn evidence(&self, id: &InstanceId, message: String) -> Failure {
-        let lines = instancelog::tail(&self.runtime.log(id), 50);
-        let details = lines
-            .iter()
-            .map(|line| format!("{}: {}", line.stage, crate::log::harmless(&line.text)))
-            .collect();
-        Failure { stage: Stage::Bake, message, details }
+    fn evidence(&self, id: &InstanceId, message: String) -> Failure {
+        let lines = instancelog::tail(&self.runtime.log(id), LINES);
+        with_lines(message, &lines)
+    }
+
+    /// A failure of an instance that ended by itself, with its last words.
+    pub(crate) fn ended(&self, id: &InstanceId, how: &str) -> Failure {
+        let lines = instancelog::tail(&self.runtime.log(id), LINES);
+        with_lines(last_words(how, &lines), &lines)
     }
 
     async fn refused(&self, id: &EnvironmentId) -> u64 {
@@ -106,4 +115,9 @@ impl World {
         self.say(deployment, "bake", &failure.message);
         Outcome::Broke { failure: failure.bounded() }
     }
+}
+
+fn with_lines(message: String, lines: &[LogLine]) -> Failure {
+    let line = |line: &LogLine| format!("{}: {}", line.stage, crate::log::harmless(&line.text));
+    Failure { stage: Stage::Bake, message, details: lines.iter().map(line).collect() }
 }
