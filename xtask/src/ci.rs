@@ -46,8 +46,8 @@ pub(crate) fn ci() -> Result<()> {
 /// The longest of the end-to-end tests: with those in machines, about half of what all of them take.
 const LONG: [&str; 5] = ["bad_green::", "broken::", "crash::", "kills::", "maintenance::"];
 
-/// What runs once more with every instance in an emulated machine of its own: the main path, the way back, a rollback, a real application and
-/// deaths of everything. `TEAL_E2E_RUNTIME=vm` runs any other test so, too: they take too long for every change.
+/// What runs once more with every instance in an emulated machine of its own: the main path, the way back, a rollback, a real application.
+/// `TEAL_E2E_RUNTIME=vm` runs any other test so, too (deaths of everything: `kills::`): they take too long for every change.
 const MACHINES: [&str; 7] =
     ["first::", "wake::", "pointer::", "switch::traffic", "bad_green::a_version", "real::a_flask", "kills::"];
 
